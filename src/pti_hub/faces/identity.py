@@ -1,0 +1,56 @@
+"""Who is in the picture: dlib's face embedding, to measure how well an edit keeps the identity."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from pti_hub.errors import InputError
+from pti_hub.faces.detector import Face, import_dlib, load_model
+
+SAME_PERSON = 0.6
+"""Distance below which two faces are taken for one person's: dlib's own threshold."""
+
+
+def embedding(image: Image.Image, face: Face) -> np.ndarray:
+    """Describe a face by the numbers that tell people apart (dlib's residual network).
+
+    Args:
+        image: A picture of mode RGB.
+        face: A face in it, found by `FaceAnalyzer.detect`.
+
+    Returns:
+        float32 [128], of length about 1.4; compare two with `identity_distance`.
+
+    Raises:
+        MissingDependencyError: dlib is not installed.
+        WeightsError: The model is missing or damaged.
+    """
+    dlib = import_dlib()
+    model = load_model("face_recognition_model_v1")
+    left, top, right, bottom = face.box
+    # dlib keeps landmarks in whole pixels.
+    points = [dlib.point(round(x), round(y)) for x, y in face.landmarks.tolist()]
+    shape = dlib.full_object_detection(dlib.rectangle(left, top, right - 1, bottom - 1), points)
+    chip = dlib.get_face_chip(np.asarray(image), shape, size=150)
+    return np.array(model.compute_face_descriptor(chip), dtype=np.float32)
+
+
+def identity_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Euclidean distance of two embeddings: below `SAME_PERSON` for one person's.
+
+    Args:
+        a: [128], from `embedding`.
+        b: [128], likewise.
+
+    Returns:
+        The distance.
+
+    Raises:
+        InputError: The two are of other or different shapes.
+    """
+    if a.shape != (128,) or b.shape != (128,):
+        raise InputError(
+            f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128]"
+        )
+    return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))

@@ -1,0 +1,6 @@
+"""Networks G(ws), one file an architecture."""
+
+from pti_hub.generators.mobile_stylegan import MobileStyleGAN
+from pti_hub.generators.protocol import Generator, NoiseMode, broadcast_ws, tuned_synthesis, w_statistics
+
+__all__ = ["Generator", "MobileStyleGAN", "NoiseMode", "broadcast_ws", "tuned_synthesis", "w_statistics"]

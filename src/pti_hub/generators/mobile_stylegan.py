@@ -1,0 +1,234 @@
+"""MobileStyleGAN (Belousov 2021): StyleGAN2 distilled into depthwise-separable convolutions and wavelets.
+
+Demodulation is folded into the weights, and each resolution is reached by an inverse Haar transform instead of a
+filtered up-sampling, so a picture costs a small part of StyleGAN2's arithmetic. Activations are channels-last: all
+layers but the first are bound by memory, and this layout needs no re-ordering.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from pti_hub.errors import InputError
+from pti_hub.generators.layers import LEAKY_SLOPE, MappingNetwork, inverse_haar
+from pti_hub.generators.protocol import NoiseMode, broadcast_ws
+
+
+class Modulation(nn.Linear):
+    """The affine map A from w `[B, w_dim]` to one scale a channel `[B, channels]` (Karras et al. 2019, section 2).
+
+    Args:
+        w_dim: Width of w.
+        channels: Number of scales.
+        gain: Factor on every scale.
+    """
+
+    def __init__(self, w_dim: int, channels: int, gain: float = 1.0) -> None:
+        super().__init__(w_dim, channels)
+        nn.init.normal_(self.weight, std=1 / math.sqrt(w_dim))
+        nn.init.ones_(self.bias)
+        self.gain = gain
+
+    def forward(self, w: Tensor) -> Tensor:
+        return super().forward(w) * self.gain
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, noise, bias, leaky ReLU without gain.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        w_dim: Width of w.
+        resolution: Height and width of input and output, in pixels.
+        separable: A depthwise 3×3 and a pointwise convolution, or one dense 3×3.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, separable: bool = True
+    ) -> None:
+        super().__init__()
+        self.modulation = Modulation(w_dim, in_channels, gain=1 / math.sqrt(in_channels * 9))
+        self.depthwise = nn.Parameter(torch.randn(in_channels, 1, 3, 3)) if separable else None
+        kernel = 1 if separable else 3
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.noise_const: Tensor
+        self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """Map x `[B, in, H, W]` and w `[B, w_dim]` to `[B, out, H, W]`."""
+        scale, weight = self.modulation(w), self.weight
+        if len(scale) == 1:
+            # For one picture the scale goes into the weights, which spares a pass over the activations.
+            weight = weight * scale[0, :, None, None]
+        else:
+            x = x * scale[:, :, None, None].to(x.dtype)
+        if self.depthwise is not None:
+            x = F.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
+        x = F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
+        # In place: a convolution's gradient needs its input, never its output.
+        if noise is not None:
+            x = x.add_(noise * self.noise_strength)
+        return F.leaky_relu_(x, LEAKY_SLOPE)
+
+
+class Block(nn.Module):
+    """Doubles the resolution: modulate, inverse Haar transform, two separable convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int) -> None:
+        super().__init__()
+        self.up = Modulation(w_dim, in_channels)
+        self.conv1 = StyledConv(in_channels // 4, out_channels, w_dim, resolution)
+        self.conv2 = StyledConv(out_channels, out_channels, w_dim, resolution)
+
+    def forward(self, x: Tensor, ws: Sequence[Tensor], noise: Sequence[Tensor | None]) -> Tensor:
+        """Map x `[B, in, H, W]` to `[B, out, 2H, 2W]`; `ws` and `noise` hold two entries."""
+        x = inverse_haar(x * self.up(ws[0])[:, :, None, None].to(x.dtype))
+        return self.conv2(self.conv1(x, ws[0], noise[0]), ws[1], noise[1])
+
+
+class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
+    """A style-based generator with mapping and synthesis network; fulfils the `Generator` protocol.
+
+    In StyleGAN2's numbering of layers the first convolution takes w 0, block i takes w 2i+1 (transform and first
+    convolution) and w 2i+2, the image layer takes the last.
+
+    Args:
+        z_dim: Width of z.
+        w_dim: Width of w.
+        channels: Channels at 4², 8², 16², … pixels; the picture has twice the last of these sizes.
+        mapping_layers: Depth of the mapping network.
+
+    Raises:
+        InputError: Fewer than two sizes, or a channel count that four does not divide.
+    """
+
+    w_avg: Tensor
+    w_std: Tensor
+
+    def __init__(
+        self,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        channels: Sequence[int] = (512, 512, 512, 512, 512, 256, 128, 64),
+        mapping_layers: int = 8,
+    ) -> None:
+        super().__init__()
+        if len(channels) < 2 or any(c < 4 or c % 4 for c in channels):
+            raise InputError(f"channels={list(channels)}; expected two or more multiples of 4")
+        self.z_dim, self.w_dim = z_dim, w_dim
+        self.num_ws = 2 * len(channels)
+        self.resolution = 4 * 2 ** len(channels)
+        self.mapping_network = MappingNetwork(z_dim, w_dim, mapping_layers)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.register_buffer("w_std", torch.ones(()))
+        self.input = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        self.conv = StyledConv(channels[0], channels[0], w_dim, 4, separable=False)
+        self.blocks = nn.ModuleList(
+            Block(channels[i], channels[i + 1], w_dim, 8 * 2**i) for i in range(len(channels) - 1)
+        )
+        self.to_image = nn.Conv2d(channels[-1], 12, 1)
+        self.to_image_modulation = Modulation(w_dim, channels[-1], gain=1 / math.sqrt(channels[-1]))
+
+    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        """Map z to W.
+
+        Args:
+            z: `[B, z_dim]`, standard normal.
+            truncation: ψ of Karras et al. 2019: 1 leaves w alone, 0 gives `w_avg`.
+
+        Returns:
+            w `[B, w_dim]`.
+
+        Raises:
+            InputError: z is not of that shape.
+        """
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise InputError(f"z of shape {list(z.shape)}; expected [B, {self.z_dim}]")
+        w = self.mapping_network(z)
+        return w if truncation == 1.0 else self.w_avg.lerp(w, truncation)
+
+    def noise_maps(self) -> list[Tensor]:
+        """The fixed noise of each convolution, `[1, 1, H, W]`, standard normal, from coarse to fine."""
+        return [conv.noise_const for conv in self._convs()]
+
+    def synthesis(
+        self,
+        ws: Tensor,
+        noise_mode: NoiseMode = "const",
+        noise: Sequence[Tensor] | None = None,
+        resolution: int | None = None,
+    ) -> Tensor:
+        """G(w): the picture of a latent code.
+
+        Args:
+            ws: w `[B, w_dim]` for all layers, or a W+ code `[B, num_ws, w_dim]`.
+            noise_mode: `"const"` for the fixed maps, `"random"` for new ones each call, `"none"` for none.
+            noise: Maps to use instead, one a convolution, shapes as `noise_maps` gives them.
+            resolution: A smaller picture: the full one, box-filtered. Half the size and below cost no last transform.
+
+        Returns:
+            `[B, 3, R, R]`, about [-1, 1].
+
+        Raises:
+            InputError: The shape of `ws`, the number of noise maps, the mode or the resolution is not one of these.
+        """
+        codes = broadcast_ws(self, ws).unbind(1)
+        maps = self._noise(noise_mode, noise, len(ws))
+        size = self.resolution if resolution is None else resolution
+        if size < 4 or self.resolution % size or (self.resolution // size).bit_count() != 1:
+            raise InputError(f"resolution={resolution}; expected {self.resolution} divided by a power of two")
+
+        x = self.input.contiguous(memory_format=torch.channels_last).expand(len(ws), -1, -1, -1)
+        x = self.conv(x, codes[0], maps[0])
+        for i, block in enumerate(self.blocks):
+            x = block(x, codes[2 * i + 1 : 2 * i + 3], maps[2 * i + 1 : 2 * i + 3])
+        return self._image(x, codes[-1], size)
+
+    forward = synthesis
+
+    def _image(self, x: Tensor, w: Tensor, size: int) -> Tensor:
+        """The image layer; of the wavelet bands only those that the size asks for."""
+        scale = self.to_image_modulation(w)[:, :, None, None]
+        weight, bias = self.to_image.weight, self.to_image.bias
+        if size < self.resolution:
+            # The low-pass band is the picture at half the size, times two.
+            weight, bias = weight[:3] / 2, bias[:3] / 2 if bias is not None else None
+            factor = self.resolution // 2 // size
+            if factor > 1:
+                # The layer is linear, so filtering its input is the same and leaves less to convolve.
+                x = F.avg_pool2d(x, factor)
+        if len(scale) == 1:
+            x = F.conv2d(x, weight * scale[0], bias)
+        else:
+            x = F.conv2d(x * scale.to(x.dtype), weight, bias)
+        return inverse_haar(x.float()) if size == self.resolution else x.float()
+
+    def _convs(self) -> list[StyledConv]:
+        convs = [self.conv]
+        for block in self.blocks:
+            convs += [block.conv1, block.conv2]
+        return convs
+
+    def _noise(
+        self, mode: NoiseMode, noise: Sequence[Tensor] | None, batch: int
+    ) -> Sequence[Tensor | None]:
+        if noise is not None:
+            if len(noise) != self.num_ws - 1:
+                raise InputError(f"{len(noise)} noise maps; expected {self.num_ws - 1}, one a convolution")
+            return noise
+        if mode == "const":
+            return self.noise_maps()
+        if mode == "random":
+            return [torch.randn_like(n.expand(batch, -1, -1, -1)) for n in self.noise_maps()]
+        if mode == "none":
+            return [None] * (self.num_ws - 1)
+        raise InputError(f"noise_mode={mode!r}; expected 'const', 'random' or 'none'")

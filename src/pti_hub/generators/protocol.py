@@ -1,0 +1,121 @@
+"""What projectors, tuners and edits may ask of a generator; every architecture fulfils it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pti_hub.errors import InputError
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+class Generator(Protocol):
+    """A style-based generator G = synthesis ∘ mapping, a `torch.nn.Module` whose `forward` is `synthesis`.
+
+    Attributes:
+        z_dim: Width of z.
+        w_dim: Width of w.
+        num_ws: Number of layers that take a w of their own, the length of a W+ code.
+        resolution: Height and width of the picture, in pixels.
+        w_avg: `[w_dim]`, mean of W.
+        w_std: `[]`, root of the mean squared distance to `w_avg` (Karras et al. 2020, appendix D).
+    """
+
+    z_dim: int
+    w_dim: int
+    num_ws: int
+    resolution: int
+    w_avg: Tensor
+    w_std: Tensor
+
+    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        """Map z `[B, z_dim]` to w `[B, w_dim]`, drawn towards `w_avg` by `truncation`."""
+
+    def synthesis(
+        self,
+        ws: Tensor,
+        noise_mode: NoiseMode = "const",
+        noise: Sequence[Tensor] | None = None,
+        resolution: int | None = None,
+    ) -> Tensor:
+        """Picture `[B, 3, R, R]`, about [-1, 1], of w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
+
+        Args:
+            ws: One w for all layers, or one a layer.
+            noise_mode: The fixed maps, new ones each call, or none.
+            noise: Maps to use instead, as `noise_maps` gives them.
+            resolution: A smaller picture, box-filtered from the full one; only what it needs is computed.
+        """
+
+    def noise_maps(self) -> list[Tensor]:
+        """The fixed noise of each layer, `[1, 1, H, W]`, from coarse to fine."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+def tuned_synthesis(
+    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, **kwargs: Any
+) -> Tensor:
+    """G(ws; θ*): synthesis with some weights replaced, the generator's own left as they are.
+
+    Args:
+        generator: The generator.
+        weights: Tuned weights by parameter name.
+        ws: As in `Generator.synthesis`.
+        **kwargs: Further arguments of `Generator.synthesis`.
+
+    Returns:
+        Picture `[B, 3, R, R]`.
+    """
+    assert isinstance(generator, nn.Module)
+    picture: Tensor = torch.func.functional_call(generator, dict(weights), (ws,), kwargs)
+    return picture
+
+
+def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
+    """W+ code `[B, num_ws, w_dim]` of w `[B, w_dim]` or of a W+ code.
+
+    Raises:
+        InputError: The shape is neither.
+    """
+    if ws.ndim == 2 and ws.shape[1] == generator.w_dim:
+        return ws[:, None].expand(-1, generator.num_ws, -1)
+    if ws.ndim == 3 and tuple(ws.shape[1:]) == (generator.num_ws, generator.w_dim):
+        return ws
+    raise InputError(
+        f"latent of shape {list(ws.shape)}; expected [B, {generator.w_dim}] (W) or "
+        f"[B, {generator.num_ws}, {generator.w_dim}] (W+)"
+    )
+
+
+@torch.no_grad()
+def w_statistics(
+    generator: Generator, num_samples: int = 10_000, seed: int = 123
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of W, by sampling (Karras et al. 2020, appendix D).
+
+    Args:
+        generator: Its mapping network is used.
+        num_samples: Number of z drawn.
+        seed: Seed of the draw.
+
+    Returns:
+        `w_avg` `[w_dim]` and `w_std` `[]`.
+    """
+    z = torch.randn(num_samples, generator.z_dim, generator=torch.Generator().manual_seed(seed))
+    w = generator.mapping(z.to(generator.w_avg.device)).double()
+    w_avg = w.mean(0)
+    w_std = (w - w_avg).square().sum(1).mean().sqrt()
+    return w_avg.float(), w_std.float()

@@ -1,0 +1,7 @@
+"""Perceptual distances between pictures, as model components."""
+
+from __future__ import annotations
+
+from pti_hub.perceptual.lpips import LPIPS, TargetFeatures
+
+__all__ = ["LPIPS", "TargetFeatures"]

