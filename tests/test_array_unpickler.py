@@ -1,4 +1,4 @@
-"""Array pickles: what belongs in them comes back bit for bit, and nothing else does anything but raise."""
+"""Array pickles: what belongs comes back bit for bit, all else only raises."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ DTYPES = st.one_of(
     hnp.complex_number_dtypes(endianness="?", sizes=(64, 128)),
 )
 ARRAYS = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
-LEAVES = st.one_of(ARRAYS, ARRAYS.map(np.asfortranarray), st.integers(), st.text(max_size=4), st.none(), st.booleans())
+FORTRAN_ARRAYS = ARRAYS.map(np.asfortranarray)
+PLAIN = st.one_of(st.integers(), st.text(max_size=4), st.none(), st.booleans())
+LEAVES = st.one_of(ARRAYS, FORTRAN_ARRAYS, PLAIN)
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
@@ -79,7 +81,10 @@ class Reduce:
 
 
 RECONSTRUCT = np.zeros(1).__reduce__()[0]
-FLOAT_STATE = np.dtype("<f4").__reduce__()[2]
+
+
+def filled(shape: tuple[int, ...], dtype: Any, data: Any) -> Reduce:
+    return Reduce(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, shape, dtype, False, data))
 
 
 def hostile(sentinel: str) -> dict[str, tuple[Any, str]]:
@@ -101,7 +106,7 @@ def hostile(sentinel: str) -> dict[str, tuple[Any, str]]:
         "object array with a call inside": (np.array([system], dtype=object), "dtype 'O8'"),
         "structured array": (np.zeros(1, dtype=[("a", "f4")]), "dtype 'V4'"),
         "sub-array dtype": (
-            Reduce(np.dtype, "f4", False, True, state=(3, "<", (np.dtype("f4"), (2,)), None, None, -1, -1, 0)),
+            Reduce(np.dtype, "f4", False, True, state=(3, "<", (0, (2,)), None, None, -1, -1, 0)),
             "structured dtype",
         ),
         "text array": (np.array(["a"]), "dtype 'U1'"),
@@ -109,19 +114,15 @@ def hostile(sentinel: str) -> dict[str, tuple[Any, str]]:
         "_reconstruct of another class": (Reduce(RECONSTRUCT, np.matrix, (0,), b"b"), "matrix"),
         "_reconstruct of the dtype": (Reduce(RECONSTRUCT, np.dtype, (0,), b"b"), "_reconstruct of"),
         "array never filled in": (Reduce(RECONSTRUCT, np.ndarray, (0,), b"b"), "a bare Array"),
-        "array of a list": (
-            Reduce(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (1,), np.dtype("f4"), False, [1.0])),
-            "not numbers",
-        ),
+        "array of a list": (filled((1,), np.dtype("f4"), [1.0]), "not numbers"),
         "bare dtype": (np.dtype("f4"), "a bare DType"),
-        "set": ({1, 2}, "a bare set"),
+        "set": ({1, 2}, "set"),
         "dict keys": ({(1, 2): 3}, "keys"),
         "array class alone": ([np.ndarray], "a bare type"),
-        "array protocol 5": (pickle.PickleBuffer(b"x"), "a bare"),
     }
 
 
-@pytest.mark.parametrize("name", [name for name in hostile("x") if name != "array protocol 5"])
+@pytest.mark.parametrize("name", list(hostile("x")))
 @pytest.mark.parametrize("protocol", [3, 4])
 def test_anything_else_is_refused_by_name(tmp_path: Path, name: str, protocol: int) -> None:
     sentinel = tmp_path / "sentinel"
@@ -160,19 +161,13 @@ def test_registered_extensions_are_refused(tmp_path: Path) -> None:
         pytest.param(b"", id="empty"),
         pytest.param(b"not a pickle", id="text"),
         pytest.param(b"\x80\x03Pid\n.", id="persistent id"),
-        pytest.param(b"\x80\x03Nr" + struct.pack("<I", 2**32 - 1), id="memo index that would reserve 64 GB"),
+        pytest.param(b"\x80\x03Nr" + struct.pack("<I", 2**32 - 1), id="memo of 64 GB"),
         pytest.param(b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", id="length beyond memory"),
         pytest.param(b"\x80\x03" + b"]" * 5000 + b"a" * 4999 + b".", id="nested too deep"),
         pytest.param(b"\x80\x03]q\x00h\x00a.", id="list that holds itself"),
-        pytest.param(b"\x80\x03cnumpy\ndtype\n}X\x05\x00\x00\x00valueNsb.", id="state for the stand-in class"),
-        pytest.param(
-            pickle.dumps(Reduce(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (-1, -4), np.dtype("f4"), False, b"x" * 16)), 3),
-            id="negative shape",
-        ),
-        pytest.param(
-            pickle.dumps(Reduce(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (9,), np.dtype("f4"), False, b"x" * 16)), 3),
-            id="shape larger than the content",
-        ),
+        pytest.param(b"\x80\x03cnumpy\ndtype\n}U\x05valueNsb.", id="state for a class"),
+        pytest.param(pickle.dumps(filled((-1, -4), np.dtype("f4"), b"x" * 16), 3), id="negative shape"),
+        pytest.param(pickle.dumps(filled((9,), np.dtype("f4"), b"x" * 16), 3), id="shape beyond content"),
     ],
 )
 def test_damaged_files(tmp_path: Path, data: bytes) -> None:
@@ -189,7 +184,10 @@ def test_missing_file(tmp_path: Path) -> None:
         load_arrays(tmp_path / "absent.ckpt")
 
 
-TREE = {"net": {"kernel": np.arange(24.0).reshape(2, 3, 4), "bias": np.zeros(4, "f4")}, "n": [np.ones((), "i8")]}
+TREE = {
+    "net": {"kernel": np.arange(24.0).reshape(2, 3, 4), "bias": np.zeros(4, "f4")},
+    "n": [np.ones((), "i8")],
+}
 
 
 @pytest.mark.parametrize("protocol", [3, 4])
@@ -207,7 +205,7 @@ def test_flipped_bytes_never_escape(tmp_path: Path) -> None:
     path = tmp_path / "flipped.ckpt"
     rng = random.Random(0)
     refused = 0
-    for _ in range(2000):
+    for _ in range(500):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 3)):
             damaged[rng.randrange(len(data))] = rng.randrange(256)
@@ -216,7 +214,7 @@ def test_flipped_bytes_never_escape(tmp_path: Path) -> None:
             load_arrays(path)  # a flip inside an array's own numbers can't be noticed
         except WeightsError:
             refused += 1
-    assert refused > 500
+    assert refused > 100
 
 
 def test_shared_parts_stay_shared_and_take_linear_time(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from pti_hub.errors import ImageError
 
@@ -95,9 +95,7 @@ def to_pil(images: torch.Tensor) -> list[Image.Image]:
         ImageError: Another shape or type, or values that are NaN or infinite.
     """
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
-        raise ImageError(
-            f"a tensor of shape {list(images.shape)} is no batch of pictures; give [B, 3, H, W]"
-        )
+        raise ImageError(f"a tensor of shape {list(images.shape)} is no batch of pictures; give [B, 3, H, W]")
     if not images.is_floating_point():
         raise ImageError(f"a tensor of {images.dtype} is no picture; expected floats in [-1, 1]")
     values = images.detach().to("cpu", torch.float32)
@@ -122,13 +120,9 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     file_format = _FORMATS.get(path.suffix.lower())
     if file_format is None:
-        raise ImageError(
-            f"can't tell a picture format from {str(path)!r}; end it in {', '.join(_FORMATS)}"
-        )
+        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(_FORMATS)}")
     if not path.parent.is_dir():
-        raise ImageError(
-            f"can't write {str(path)!r}: the folder {str(path.parent)!r} doesn't exist"
-        )
+        raise ImageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} doesn't exist")
     # Beside the target, since a rename is only atomic within one file system.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
@@ -141,9 +135,7 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
 def _read_file(path: Path) -> Image.Image:
     name = repr(str(path))
     if not path.is_file():
-        raise ImageError(
-            f"{name} is a folder, expected a picture" if path.is_dir() else f"no such file: {name}"
-        )
+        raise ImageError(f"{name} is a folder, expected a picture" if path.is_dir() else f"no such file: {name}")
     try:
         # Pillow warns from 89 megapixels on; `_decode` has a limit of its own.
         with warnings.catch_warnings():
@@ -152,12 +144,10 @@ def _read_file(path: Path) -> Image.Image:
                 return _decode(image, name)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture in a known format") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{name} has more than the {MAX_PIXELS:,} pixels that are read; scale it down"
-        ) from error
+        raise ImageError(f"{name} has more than the {MAX_PIXELS:,} pixels that are read; scale it down") from error
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged header.
         raise _unreadable(name, error) from error
 
@@ -169,9 +159,7 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image), name)
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # Likewise: a damaged file gives OSError, SyntaxError, EOFError, struct.error, ...
+    except Exception as error:  # Likewise: a damaged file gives OSError, SyntaxError, EOFError, struct.error, ...
         raise _unreadable(name, error) from error
 
 
@@ -183,9 +171,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     elif image.has_transparency_data:
         # Premultiplied grey is the one mode Pillow can't turn into RGBA in one step.
         picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(
-            "RGB"
-        )
+        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     elif image.mode in ("RGB", "CMYK") and image.info.get("icc_profile"):
         image = _to_srgb(image)
     rgb = image.convert("RGB")
@@ -198,8 +184,7 @@ def _grey_from_16_bits(image: Image.Image, name: str) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(
-            f"{name} has values from {values.min()} to {values.max()}, expected 0 to 65535; "
-            "scale them to 8 bits first"
+            f"{name} has values from {values.min()} to {values.max()}, expected 0 to 65535; scale them to 8 bits first"
         )
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
@@ -232,16 +217,12 @@ def _from_tensor(tensor: torch.Tensor) -> Image.Image:
     if tensor.ndim == 3:
         tensor = tensor[None]
     if tensor.ndim != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point():
-        raise ImageError(
-            f"{name} is no picture; expected floats in [-1, 1], [3, H, W] or [1, 3, H, W]"
-        )
+        raise ImageError(f"{name} is no picture; expected floats in [-1, 1], [3, H, W] or [1, 3, H, W]")
     _check_size(tensor.shape[3], tensor.shape[2], name)
     low, high = (float(v) for v in torch.aminmax(tensor.detach().float()))
     # Written so that NaN, which compares false with everything, fails too.
     if not (low >= -1 - _TENSOR_SLACK and high <= 1 + _TENSOR_SLACK):
-        raise ImageError(
-            f"{name} has values from {low:g} to {high:g}; expected [-1, 1]; scale it first"
-        )
+        raise ImageError(f"{name} has values from {low:g} to {high:g}; expected [-1, 1]; scale it first")
     return to_pil(tensor)[0]
 
 
@@ -250,16 +231,13 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ImageError(f"{name} has no pixels ({width}×{height})")
     if width * height > MAX_PIXELS:
         raise ImageError(
-            f"{name} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that are read; "
-            "scale it down"
+            f"{name} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that are read; scale it down"
         )
 
 
 def _require_rgb(image: Image.Image) -> None:
     if image.mode != "RGB":
-        raise ImageError(
-            f"a picture of mode {image.mode} was given, expected RGB; use load_image first"
-        )
+        raise ImageError(f"a picture of mode {image.mode} was given, expected RGB; use load_image first")
 
 
 def _unreadable(name: str, error: Exception) -> ImageError:

@@ -7,7 +7,7 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class _Refused(Exception):
 
 
 class _DType:
-    """Stands in for `numpy.dtype`: numbers and booleans, nothing structured, nothing that holds objects."""
+    """Stands in for `numpy.dtype`: numbers and booleans, no structures, no objects."""
 
     def __init__(self, code: str, align: bool, copy: bool) -> None:
         if not re.fullmatch(r"[biufc]\d{1,2}", code):
@@ -37,7 +37,7 @@ class _DType:
 class _NDArray:
     """Stands in for `numpy.ndarray`, which array pickles name but never need to call."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: object) -> None:
         raise _Refused("a call of numpy.ndarray")
 
     def __setstate__(self, state: object) -> None:
@@ -59,7 +59,7 @@ class _Array:
             raise _Refused("an array whose content is not numbers")
         if math.prod(shape) * dtype.value.itemsize != len(data):
             raise ValueError(f"{len(data)} bytes for shape {shape} of {dtype.value}")
-        order = "F" if is_fortran else "C"
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
         self.value = np.ndarray(shape, dtype.value, buffer=data, order=order).copy(order)
 
 
@@ -85,7 +85,7 @@ class _ArrayUnpickler(pickle._Unpickler):
 
 
 def _unwrap(value: Any, done: dict[int, Any]) -> Any:
-    """Arrays in the place of their stand-ins; `done` keeps shared parts shared, and so the work linear."""
+    """Arrays in place of their stand-ins; `done` keeps shared parts shared, the work linear."""
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     if id(value) not in done:
@@ -105,14 +105,15 @@ def _unwrap(value: Any, done: dict[int, Any]) -> Any:
 def load_arrays(path: Path) -> Any:
     """Read a pickle that holds numpy arrays in plain containers, and nothing else.
 
-    Pickle protocols 3 and 4, as written under numpy 1 or 2. The file's own names are looked up in a table of stand-ins,
-    so that it can neither import nor call anything.
+    Pickle protocols 3 and 4, as written under numpy 1 or 2. The names in the file are looked up in
+    a table of stand-ins, so that it can neither import nor call anything else.
 
     Args:
         path: The file.
 
     Returns:
-        What was pickled: dicts (keys str or int), lists and tuples of arrays, numbers, strings and None.
+        What was pickled: dicts (keys str or int), lists and tuples of arrays, numbers, strings,
+        bytes and None.
 
     Raises:
         WeightsError: The file can't be read, is damaged, or holds something else; that is named.
@@ -125,7 +126,8 @@ def load_arrays(path: Path) -> Any:
         return _unwrap(_ArrayUnpickler(io.BytesIO(data)).load(), {})
     except _Refused as error:
         raise WeightsError(
-            f"{path}: refused, it holds {error}; only numpy arrays of numbers are admitted; reinstall: {INSTALL_COMMAND}"
+            f"{path}: refused, it holds {error}; only numpy arrays of numbers are admitted; "
+            f"reinstall: {INSTALL_COMMAND}"
         ) from None
     except Exception as error:  # pickle opcodes read from damaged bytes can raise nearly anything
         raise WeightsError(

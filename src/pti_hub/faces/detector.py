@@ -7,7 +7,7 @@ import hashlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,10 @@ from pti_hub.checkpoints.packages import INSTALL_COMMAND, find_file
 from pti_hub.errors import FaceError, MissingDependencyError, WeightsError
 
 SEARCH_SIDE = 1024
-"""Longest side of the picture that is searched; faces below 80 px there are not seen."""
+"""Longest side, in pixels, to which a photograph is scaled down for a first look."""
+
+SMALLEST_FACE = 80
+"""Width in pixels of the smallest face that dlib's detector sees."""
 
 MIN_SCORE = 0.25
 """Least detection score: false alarms reached 0.13, dark or tilted faces were 0.3 and more."""
@@ -36,6 +39,9 @@ _FILES = {
 }
 
 
+Box: TypeAlias = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class Face:
     """A face found in a picture, in that picture's pixels.
@@ -46,7 +52,7 @@ class Face:
         score: The detector's confidence, from `MIN_SCORE` to about 3.
     """
 
-    box: tuple[int, int, int, int]
+    box: Box
     # An array has no single truth value, which comparing it would need.
     landmarks: np.ndarray = field(compare=False, repr=False)
     score: float
@@ -71,9 +77,11 @@ class FaceAnalyzer:
         dlib = import_dlib()
         predictor = load_model("shape_predictor")
         scale = min(1.0, SEARCH_SIDE / max(image.size))
-        # The second look, twice as close, is for faces under 80 px.
-        found = self._search(image, scale) or self._search(image, 2 * scale)
-        widest = max((right - left for (left, _, right, _), _ in found), default=0)
+        found = self._search(image, scale)
+        # A second look, twice as close, unless all that would be listed has been seen.
+        if _widest(found) * scale * MIN_RELATIVE_WIDTH < SMALLEST_FACE:
+            found = max(found, self._search(image, 2 * scale), key=len)
+        widest = _widest(found)
         pixels = np.asarray(image)
         faces = []
         for box, score in found:
@@ -85,11 +93,9 @@ class FaceAnalyzer:
             faces.append(Face(box, landmarks, score))
         return sorted(faces, key=lambda face: face.box)
 
-    def _search(
-        self, image: Image.Image, scale: float
-    ) -> list[tuple[tuple[int, int, int, int], float]]:
+    def _search(self, image: Image.Image, scale: float) -> list[tuple[Box, float]]:
         width, height = (max(1, round(side * scale)) for side in image.size)
-        resized = image.resize((width, height), Image.Resampling.LANCZOS)
+        resized = image.resize((width, height), Image.Resampling.BILINEAR)
         rectangles, scores, _ = _frontal_detector().run(np.asarray(resized), 0, MIN_SCORE)
         edges = ((r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in rectangles)
         boxes = [tuple(round(edge / scale) for edge in box) for box in edges]
@@ -110,9 +116,7 @@ def select(faces: Sequence[Face], face: int | None = None) -> Face:
         FaceError: There is none, there are several and `face` is `None`, or there is no such index.
     """
     if not faces:
-        raise FaceError(
-            "no face found; give an upright picture with a sharp face, from the front, not cut off"
-        )
+        raise FaceError("no face found; give an upright picture with a sharp face, from the front, not cut off")
     if face is None and len(faces) == 1:
         return faces[0]
     if face is not None and 0 <= face < len(faces):
@@ -135,9 +139,7 @@ def import_dlib() -> Any:
     try:
         return importlib.import_module("dlib")
     except ImportError as error:
-        raise MissingDependencyError(
-            "faces need dlib, which is missing; run: pip install 'pti-hub[faces]'"
-        ) from error
+        raise MissingDependencyError("faces need dlib, which is missing; run: pip install 'pti-hub[faces]'") from error
 
 
 @functools.cache
@@ -168,6 +170,10 @@ def load_model(kind: Literal["shape_predictor", "face_recognition_model_v1"]) ->
             f"expected {digest[:12]}…; run: {INSTALL_COMMAND} --force-reinstall"
         )
     return constructor(str(path))
+
+
+def _widest(found: list[tuple[Box, float]]) -> int:
+    return max((right - left for (left, _, right, _), _ in found), default=0)
 
 
 @functools.cache

@@ -20,7 +20,7 @@ def embedding(image: Image.Image, face: Face) -> np.ndarray:
         face: A face in it, found by `FaceAnalyzer.detect`.
 
     Returns:
-        float32 [128], of length about 1.4; compare two with `identity_distance`.
+        float32 [128], of length about 1.5; compare two with `identity_distance`.
 
     Raises:
         MissingDependencyError: dlib is not installed.
@@ -50,7 +50,5 @@ def identity_distance(a: np.ndarray, b: np.ndarray) -> float:
         InputError: The two are of other or different shapes.
     """
     if a.shape != (128,) or b.shape != (128,):
-        raise InputError(
-            f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128]"
-        )
+        raise InputError(f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128]")
     return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))

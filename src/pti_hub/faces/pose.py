@@ -116,9 +116,7 @@ def mouth_openness(landmarks: np.ndarray) -> float:
 def _check(landmarks: np.ndarray) -> np.ndarray:
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
-        raise InputError(
-            f"landmarks of shape {list(points.shape)} were given; expected finite numbers, [68, 2]"
-        )
+        raise InputError(f"landmarks of shape {list(points.shape)} were given; expected finite numbers, [68, 2]")
     return points
 
 

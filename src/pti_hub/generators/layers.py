@@ -1,8 +1,9 @@
-"""Layers that StyleGAN-like generators share: equalised linear layers, the mapping network, the inverse Haar transform."""
+"""Layers that generators share: equalised linear layers, the mapping network, the inverse Haar transform."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -43,14 +44,10 @@ class MappingNetwork(nn.Module):
         lr_multiplier: Learning-rate multiplier of every layer.
     """
 
-    def __init__(
-        self, z_dim: int = 512, w_dim: int = 512, num_layers: int = 8, lr_multiplier: float = 0.01
-    ) -> None:
+    def __init__(self, z_dim: int = 512, w_dim: int = 512, num_layers: int = 8, lr_multiplier: float = 0.01) -> None:
         super().__init__()
         widths = [z_dim] + [w_dim] * num_layers
-        self.layers = nn.ModuleList(
-            EqualLinear(i, o, lr_multiplier) for i, o in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(EqualLinear(i, o, lr_multiplier) for i, o in pairwise(widths))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map z `[B, z_dim]`, standard normal, to w `[B, w_dim]`."""
@@ -63,9 +60,7 @@ class MappingNetwork(nn.Module):
 def inverse_haar_reference(x: Tensor) -> Tensor:
     """The slow form of `inverse_haar`: a transposed convolution with the four Haar wavelets."""
     channels = x.shape[1] // 4
-    wavelets = x.new_tensor(
-        [[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]]
-    )
+    wavelets = x.new_tensor([[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]])
     kernel = (wavelets / 2)[:, None].repeat_interleave(channels, 0)
     bands = F.conv_transpose2d(x, kernel, stride=2, groups=4 * channels)
     return bands.unflatten(1, (4, channels)).sum(1)
@@ -89,7 +84,7 @@ class _InverseHaar(torch.autograd.Function):
         return out.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         batch, channels, height, width = grad.shape
         rows = grad.permute(0, 2, 3, 1)
         out = grad.new_empty(batch, height // 2, width // 2, 4 * channels)

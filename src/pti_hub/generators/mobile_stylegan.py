@@ -206,21 +206,13 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
             if factor > 1:
                 # The layer is linear, so filtering its input is the same and leaves less to convolve.
                 x = F.avg_pool2d(x, factor)
-        if len(scale) == 1:
-            x = F.conv2d(x, weight * scale[0], bias)
-        else:
-            x = F.conv2d(x * scale.to(x.dtype), weight, bias)
+        x = F.conv2d(x, weight * scale[0], bias) if len(scale) == 1 else F.conv2d(x * scale.to(x.dtype), weight, bias)
         return inverse_haar(x.float()) if size == self.resolution else x.float()
 
     def _convs(self) -> list[StyledConv]:
-        convs = [self.conv]
-        for block in self.blocks:
-            convs += [block.conv1, block.conv2]
-        return convs
+        return [module for module in self.modules() if isinstance(module, StyledConv)]
 
-    def _noise(
-        self, mode: NoiseMode, noise: Sequence[Tensor] | None, batch: int
-    ) -> Sequence[Tensor | None]:
+    def _noise(self, mode: NoiseMode, noise: Sequence[Tensor] | None, batch: int) -> Sequence[Tensor | None]:
         if noise is not None:
             if len(noise) != self.num_ws - 1:
                 raise InputError(f"{len(noise)} noise maps; expected {self.num_ws - 1}, one a convolution")

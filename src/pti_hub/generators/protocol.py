@@ -65,9 +65,7 @@ class Generator(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
 
-def tuned_synthesis(
-    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, **kwargs: Any
-) -> Tensor:
+def tuned_synthesis(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, **kwargs: Any) -> Tensor:
     """G(ws; θ*): synthesis with some weights replaced, the generator's own left as they are.
 
     Args:
@@ -101,9 +99,7 @@ def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def w_statistics(
-    generator: Generator, num_samples: int = 10_000, seed: int = 123
-) -> tuple[Tensor, Tensor]:
+def w_statistics(generator: Generator, num_samples: int = 10_000, seed: int = 123) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of W, by sampling (Karras et al. 2020, appendix D).
 
     Args:

@@ -107,8 +107,7 @@ class WProjector:
         cfg = self.config
         if target.shape != (1, 3, generator.resolution, generator.resolution):
             raise InputError(
-                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, "
-                f"{generator.resolution}]"
+                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, {generator.resolution}]"
             )
         device = generator.w_avg.device
         size = min(cfg.resolution, generator.resolution)
@@ -119,9 +118,7 @@ class WProjector:
 
         # 2. Start from the mean of W and from new noise.
         w = generator.w_avg[None].clone().requires_grad_()
-        noise = [
-            torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()
-        ]
+        noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
         optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
         distance = torch.zeros(())
 

@@ -1,5 +1,6 @@
 """Pivot → tuned weights."""
 
+from pti_hub.tuners.personalization import Personalization, fingerprint
 from pti_hub.tuners.pivotal import PivotalTuner, PivotalTunerConfig, Tuning, add_deltas
 
-__all__ = ["PivotalTuner", "PivotalTunerConfig", "Tuning", "add_deltas"]
+__all__ = ["Personalization", "PivotalTuner", "PivotalTunerConfig", "Tuning", "add_deltas", "fingerprint"]

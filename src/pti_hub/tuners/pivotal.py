@@ -110,8 +110,7 @@ class PivotalTuner:
         cfg = self.config
         if target.shape != (1, 3, generator.resolution, generator.resolution):
             raise InputError(
-                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, "
-                f"{generator.resolution}]"
+                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, {generator.resolution}]"
             )
         features = perceptual.target_features(target)
         theta = {

@@ -1,0 +1,26 @@
+"""PTI Hub: personalise a StyleGAN to a photograph with Pivotal Tuning, edit it, share it."""
+
+from pti_hub.errors import FaceError, ImageError, InputError, MissingDependencyError, PTIError, WeightsError
+from pti_hub.pipeline import PRESETS, PTIOutput, PTIPipeline
+from pti_hub.projectors import Projection, WProjector, WProjectorConfig
+from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig
+from pti_hub.version import __version__
+
+__all__ = [
+    "PRESETS",
+    "FaceError",
+    "ImageError",
+    "InputError",
+    "MissingDependencyError",
+    "PTIError",
+    "PTIOutput",
+    "PTIPipeline",
+    "Personalization",
+    "PivotalTuner",
+    "PivotalTunerConfig",
+    "Projection",
+    "WProjector",
+    "WProjectorConfig",
+    "WeightsError",
+    "__version__",
+]

@@ -1,0 +1,80 @@
+"""Latent directions as others publish them: one array a file, NumPy's or PyTorch's."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pti_hub.edits.direction import Direction
+from pti_hub.errors import WeightsError
+
+_W_DIM, _STYLEGAN2_LAYERS = 512, 18  # of StyleGAN2 at 1024²
+
+
+def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, unit_norm: bool = False) -> Direction:
+    """Read a direction published for StyleGAN2-FFHQ. No code in the file is run.
+
+    Args:
+        path: A `.npy`, or a `.pt` that holds a bare tensor: `[512]`, `[1, 512]`, `[L, 512]` or `[1, L, 512]`, where
+            the number of layers L is 18 or `num_ws`. Of 18 layers the first `num_ws` are taken, since the generators
+            number them alike. Layers that are all the same make a direction in W.
+        name: What to call it; by default the file's stem.
+        num_ws: Number of layers of the generator.
+        unit_norm: Scale it to length 1 in its longest layer; else the step stays the publisher's.
+
+    Returns:
+        The direction, fp32.
+
+    Raises:
+        WeightsError: The file is missing, damaged, holds code or something else, or all of it is zero.
+    """
+    path = Path(path)
+    vector = _read(path)
+    shape = list(vector.shape)
+    while vector.ndim > 1 and len(vector) == 1:
+        vector = vector[0]
+    layers = len(vector) if vector.ndim == 2 else num_ws
+    if vector.ndim not in (1, 2) or vector.shape[-1] != _W_DIM or layers not in (num_ws, _STYLEGAN2_LAYERS):
+        raise WeightsError(
+            f"{path} holds an array of shape {shape}; expected [512], [1, 512], [L, 512] or [1, L, 512] "
+            f"with L {num_ws} or {_STYLEGAN2_LAYERS}"
+        )
+    if layers < num_ws:
+        raise WeightsError(f"{path} has {layers} layers; the generator needs num_ws={num_ws}")
+    vector = vector.detach().float()
+    if vector.ndim == 2:
+        vector = vector[:num_ws]
+        if (vector == vector[0]).all():
+            vector = vector[0]
+    length = vector.norm(dim=-1).max()
+    if not torch.isfinite(vector).all() or not length > 0:
+        raise WeightsError(f"{path} holds no direction: its values are all zero, or not finite; fetch it again")
+    if unit_norm:
+        vector = vector / length
+    return Direction(name or path.stem, vector.clone(), f"published file {path.name}")
+
+
+def _read(path: Path) -> Tensor:
+    """The only array of a file."""
+    try:
+        if path.suffix == ".npy":
+            # Mapped, so that a header which lies about the size meets the end of the file, not of the memory.
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            content = torch.from_numpy(np.array(array, dtype=np.float32))
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    # Of a damaged file, either reader raises whatever its bytes lead to.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{path} can't be read safely as one array of numbers ({reason}); expected a .npy or a .pt of a tensor"
+        ) from error
+    if not isinstance(content, Tensor) or not content.is_floating_point():
+        raise WeightsError(f"{path} holds {type(content).__name__}, expected one tensor of floating-point numbers")
+    return content

@@ -1,0 +1,77 @@
+"""Directions kept in a folder: vectors as safetensors, what is known about them as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from pti_hub.checkpoints.hub import mend, read_json, read_tensors
+from pti_hub.edits.direction import Direction
+from pti_hub.errors import InputError, WeightsError
+from pti_hub.files import replaced_folder
+
+CONFIG_NAME = "edits.json"
+WEIGHTS_NAME = "edits.safetensors"
+
+
+def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
+    """Write a catalogue; what was there stays whole until the new one is complete.
+
+    Args:
+        folder: The folder.
+        directions: Directions by name, in the order they are to be listed.
+
+    Raises:
+        InputError: A direction goes by another name than its own, or the folder holds something else.
+    """
+    for name, direction in directions.items():
+        if name != direction.name:
+            raise InputError(f"direction {direction.name!r} is listed as {name!r}; list it by its own name")
+    config = {d.name: {"provenance": d.provenance, "metrics": dict(d.metrics)} for d in directions.values()}
+    # Tensors are numbered: a format's own keywords are no names then.
+    tensors = {f"vectors.{i}": d.vector.detach().cpu().contiguous() for i, d in enumerate(directions.values())}
+    with replaced_folder(folder, CONFIG_NAME) as new:
+        save_file(tensors, new / WEIGHTS_NAME, metadata={"format": "pt"})
+        (new / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load_edits(folder: str | Path) -> dict[str, Direction]:
+    """Read a catalogue.
+
+    Args:
+        folder: A folder written by `save_edits`.
+
+    Returns:
+        Directions by name, on the CPU.
+
+    Raises:
+        WeightsError: A file is missing or damaged, or the two don't belong together.
+    """
+    folder = Path(folder)
+    config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
+    if set(tensors) != {f"vectors.{i}" for i in range(len(config))}:
+        raise WeightsError(f"{folder} lists {len(config)} edits but holds {sorted(tensors)}; {mend(folder)}")
+    try:
+        return {
+            name: Direction(name, tensors[f"vectors.{i}"], str(entry["provenance"]), dict(entry["metrics"]))
+            for i, (name, entry) in enumerate(config.items())
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{folder} holds no valid edits ({error}); {mend(folder)}") from error
+
+
+def shipped_edits() -> dict[str, Direction]:
+    """The directions learned for the default generator, `pti-hub/mobilestylegan-ffhq`.
+
+    Returns:
+        `smile`, `age` (positive: older), `pose` (positive: to the picture's right), `gender` (positive: more
+        feminine), `eyes_open` and `mouth_open`, each with the figures measured of it in `metrics`.
+
+    Raises:
+        WeightsError: The package is damaged.
+    """
+    return load_edits(Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq")

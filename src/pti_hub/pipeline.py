@@ -1,0 +1,521 @@
+"""PTIPipeline: the one place where the parts meet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+from accelerate import PartialState
+from huggingface_hub import ModelCard, ModelHubMixin
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pti_hub.checkpoints.hub import fetch_folder, mend, read_config, read_json, read_tensors
+from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS, cache_folder
+from pti_hub.edits import Direction, Edit, load_edits, parse_edits, save_edits
+from pti_hub.errors import FaceError, InputError, WeightsError
+from pti_hub.faces import FaceAnalyzer, align, is_aligned, select
+from pti_hub.files import replaced_folder
+from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, tuned_synthesis
+from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
+from pti_hub.memory import reused_memory
+from pti_hub.model_card import pipeline_card
+from pti_hub.perceptual import LPIPS
+from pti_hub.projectors import Projection, WProjector, WProjectorConfig
+from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, Tuning, add_deltas, fingerprint
+
+INDEX_NAME = "model_index.json"
+
+PRESETS: dict[str, tuple[WProjectorConfig, PivotalTunerConfig]] = {
+    "default": (WProjectorConfig(), PivotalTunerConfig()),
+    "paper": (WProjectorConfig.paper(), PivotalTunerConfig.paper()),
+}
+"""Schedules by name: a quick one, and section 4.5's."""
+
+# A class named in a saved folder is looked up here and imported from nowhere.
+_NETWORKS: dict[str, dict[str, Any]] = {
+    "generator": {"MobileStyleGAN": MobileStyleGAN},
+    "perceptual": {"LPIPS": LPIPS},
+    "projector_perceptual": {"LPIPS": LPIPS},
+}
+_METHODS: dict[str, dict[str, Any]] = {
+    "projector": {"WProjector": WProjector},
+    "tuner": {"PivotalTuner": PivotalTuner},
+}
+
+StepEndCallback = Callable[[int, dict[str, Any]], None]
+ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
+OneEdit: TypeAlias = "str | tuple[str, float] | Direction | Edit"
+EditLike: TypeAlias = "OneEdit | Sequence[OneEdit]"
+
+
+@dataclass(frozen=True)
+class PTIOutput:
+    """What a call gives, one entry a photograph or identity.
+
+    Attributes:
+        images: The edited pictures G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
+        reconstruction: G(w_p; θ*).
+        metrics: `"lpips"` (the pipeline's perceptual network at full size) and `"mse"` (pixel values in [-1, 1]) of the
+            reconstruction.
+        personalizations: Tuned weights and pivots; nothing is computed again where they are given in place of a
+            photograph.
+        aligned: The photographs as the generator sees them; empty for identities.
+        projection: G(w_p; θ), before tuning; likewise.
+    """
+
+    images: list[Image.Image] = field(default_factory=list)
+    reconstruction: list[Image.Image] = field(default_factory=list)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    personalizations: list[Personalization] = field(default_factory=list)
+    aligned: list[Image.Image] = field(default_factory=list)
+    projection: list[Image.Image] = field(default_factory=list)
+
+    @property
+    def personalization(self) -> Personalization:
+        """The personalisation of a call with one photograph.
+
+        Raises:
+            InputError: There were several.
+        """
+        if len({id(p) for p in self.personalizations}) != 1:
+            raise InputError(f"{len(self.personalizations)} photographs were given; use personalizations[i]")
+        return self.personalizations[0]
+
+
+class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-image"):
+    """Inverts photographs into a generator, tunes it around them and edits them (Roich et al. 2021).
+
+    The parts are attributes and can be swapped: `pipe.projector = WProjector(WProjectorConfig(num_steps=450))`.
+
+    Args:
+        generator: G, see `pti_hub.generators.Generator`.
+        perceptual: LPIPS network of tuning and metrics.
+        projector: Image → pivot.
+        projector_perceptual: LPIPS network of the projection; `perceptual` where there is none.
+        tuner: Pivot → tuned weights.
+        edits: Latent directions by name.
+        aligns_faces: Whether photographs are of faces and brought to FFHQ's alignment.
+        name: What a personalisation calls its base.
+        origins: Where each weight comes from and under which licence: dicts of `"part"`, `"origin"`, `"licence"`.
+
+    Example:
+        >>> from pti_hub import PTIPipeline
+        >>> pipe = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
+        >>> out = pipe("photo.jpg", edit="smile")
+        >>> out.images[0].save("smiling.png")
+        >>> pipe(out.personalization, edit=["smile", ("age", -2.0)]).images[0].save("smiling_and_younger.png")
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        perceptual: LPIPS,
+        projector: WProjector | None = None,
+        projector_perceptual: LPIPS | None = None,
+        tuner: PivotalTuner | None = None,
+        edits: Mapping[str, Direction] | None = None,
+        aligns_faces: bool = True,
+        name: str = "custom",
+        origins: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        self._hub_mixin_config = None  # the index holds it
+        self.generator = generator
+        self.generator.requires_grad_(False)
+        self.perceptual = perceptual
+        self.projector = projector or WProjector()
+        self.projector_perceptual = projector_perceptual or perceptual
+        self.tuner = tuner or PivotalTuner()
+        self.edits = dict(edits or {})
+        self.aligns_faces = aligns_faces
+        self.name = name
+        self.origins = [dict(origin) for origin in origins]
+        self.personalization: Personalization | None = None
+        self._progress_bar_config: dict[str, Any] = {}
+
+    def __call__(
+        self,
+        image: ImageOrIdentity | Sequence[ImageOrIdentity],
+        edit: EditLike | None = None,
+        *,
+        align: bool | Literal["auto"] = "auto",
+        face: int | None = None,
+        seed: int = 0,
+        callback_on_step_end: StepEndCallback | None = None,
+    ) -> PTIOutput:
+        """Edit photographs: align, project, tune, edit; or edit identities that were tuned before.
+
+        Args:
+            image: Path, PIL image, uint8 array [H, W, 3] or float tensor [3, H, W] in [-1, 1]; a `Personalization`; the
+                name of an identity of the loaded one; or a list of these. Each photograph gets a generator of its own.
+            edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
+                clearly visible step.
+            align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
+                what is not aligned yet.
+            face: Which face, from left to right, where there are several.
+            seed: Seed of everything random.
+            callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU:
+                on an accelerator it costs a synchronisation a step.
+
+        Returns:
+            Pictures, metrics and personalisations, one a photograph or identity, in order.
+
+        Raises:
+            InputError: A photograph can't be read (`ImageError`), holds no or several faces (`FaceError`), or an edit
+                is unknown.
+        """
+        edits = parse_edits(edit, self.edits)
+        output = PTIOutput()
+        items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
+        for item in items:
+            # 1. Who: identities that are known, or a photograph still to be learned.
+            if isinstance(item, Personalization):
+                personalization, names = item, list(item.pivots)
+            elif isinstance(item, str) and item in self.identities:
+                assert self.personalization is not None
+                personalization, names = self.personalization, [item]
+            else:
+                target = to_tensor(self._prepare(item, align, face), self.generator.resolution).to(self.device)
+                # 2. Project (Eq. 1) and 3. tune (Eq. 2).
+                projection = self._project(target, seed, callback_on_step_end)
+                personalization = self._tune("subject", target, projection, seed, callback_on_step_end)[0]
+                names = ["subject"]
+                output.aligned.extend(to_pil(target))
+                output.projection.extend(to_pil(self._synthesize({}, projection.pivot, [])))
+            # 4. Edit: G(w_p + a·d; θ*).
+            for name in names:
+                reconstruction = self._render(personalization, name, [])
+                output.reconstruction.append(reconstruction)
+                output.images.append(self._render(personalization, name, edits) if edits else reconstruction)
+                output.metrics.append(personalization.metrics.get(name, {}))
+                output.personalizations.append(personalization)
+        return output
+
+    def invert(
+        self,
+        image: ImageInput,
+        *,
+        align: bool | Literal["auto"] = "auto",
+        face: int | None = None,
+        seed: int = 0,
+        callback_on_step_end: StepEndCallback | None = None,
+    ) -> Projection:
+        """Project one photograph (Eq. 1), without tuning; arguments and errors as in `__call__`.
+
+        Returns:
+            The pivot with its noise maps.
+        """
+        target = to_tensor(self._prepare(image, align, face), self.generator.resolution).to(self.device)
+        return self._project(target, seed, callback_on_step_end)
+
+    def personalize(
+        self,
+        images: Mapping[str, ImageInput] | ImageInput,
+        *,
+        align: bool | Literal["auto"] = "auto",
+        face: int | None = None,
+        seed: int = 0,
+        callback_on_step_end: StepEndCallback | None = None,
+    ) -> Personalization:
+        """Project and tune, without rendering an edit; further arguments and errors as in `__call__`.
+
+        Args:
+            images: A photograph by the name of its identity, or a photograph alone, then called `"subject"`.
+
+        Returns:
+            Weight deltas and the pivot.
+        """
+        named = images if isinstance(images, Mapping) else {"subject": images}
+        if len(named) != 1:
+            raise InputError(f"{len(named)} identities {list(named)}; one at a time can be learned")
+        ((name, image),) = named.items()
+        target = to_tensor(self._prepare(image, align, face), self.generator.resolution).to(self.device)
+        projection = self._project(target, seed, callback_on_step_end)
+        return self._tune(name, target, projection, seed, callback_on_step_end)[0]
+
+    def edit(self, identity: Personalization | str, edit: EditLike | None = None) -> list[Image.Image]:
+        """Render identities that were tuned before: G(w_p + a·d; θ*).
+
+        Args:
+            identity: A personalisation, all of whose identities are rendered, or the name of a loaded one.
+            edit: As in `__call__`.
+
+        Returns:
+            One picture an identity.
+
+        Raises:
+            InputError: No such identity or edit, or the personalisation belongs to another generator.
+        """
+        if isinstance(identity, str) and identity not in self.identities:
+            raise InputError(f"no identity {identity!r} is loaded; there are: {', '.join(self.identities) or 'none'}")
+        return self(identity, edit).images
+
+    @property
+    def identities(self) -> dict[str, Tensor]:
+        """Pivots `[w_dim]` or `[num_ws, w_dim]` of the loaded personalisation, by name."""
+        return {} if self.personalization is None else self.personalization.pivots
+
+    def load_personalization(self, personalization: Personalization | str | Path, **download: Any) -> None:
+        """Make the identities of a personalisation known by name.
+
+        Args:
+            personalization: The value, a folder, or a Hub id.
+            **download: `revision`, `token`, … as in `Personalization.from_pretrained`.
+
+        Raises:
+            InputError: It was tuned on another generator.
+            WeightsError: It can't be had, or is damaged.
+        """
+        if not isinstance(personalization, Personalization):
+            personalization = Personalization.from_pretrained(personalization, **download)
+        personalization.check(self.generator)
+        self.personalization = personalization
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.generator.w_avg.device
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> PTIPipeline:
+        """Move the networks to a device, cast them to a type, or both; tuning itself is always in float32.
+
+        Raises:
+            InputError: The device is unknown or absent, or the type is no floating-point one.
+        """
+        if dtype is not None and not dtype.is_floating_point:
+            raise InputError(f"dtype={dtype}; expected a floating-point type such as torch.float32")
+        try:
+            for part in _NETWORKS:
+                getattr(self, part).to(device=device, dtype=dtype)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device={device!r} can't be used: {str(error).splitlines()[0]}") from error
+        return self
+
+    def set_preset(self, preset: str) -> None:
+        """Take the schedule of a preset for projector and tuner: `"default"`, or `"paper"` for section 4.5's.
+
+        Raises:
+            InputError: No such preset.
+        """
+        if preset not in PRESETS:
+            raise InputError(f"preset={preset!r}; expected one of: {', '.join(PRESETS)}")
+        projector, tuner = PRESETS[preset]
+        self.projector, self.tuner = WProjector(projector), PivotalTuner(tuner)
+
+    def set_progress_bar_config(self, **config: Any) -> None:
+        """Arguments for tqdm's bars; `disable=True` silences them."""
+        self._progress_bar_config = config
+
+    # Saving and loading
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:
+        """Write a folder that needs no network and no code but this package's.
+
+        What was there stays whole until the new folder is complete.
+
+        Args:
+            save_directory: The folder.
+            **kwargs: `push_to_hub=True` and its arguments, as in huggingface-hub's mixin.
+
+        Raises:
+            InputError: The folder holds something else.
+        """
+        push = kwargs.pop("push_to_hub", False)
+        with replaced_folder(save_directory, INDEX_NAME) as folder:
+            super().save_pretrained(folder)
+        return self.push_to_hub(**kwargs) if push else None
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
+        """Upload to a Hub repository, private unless asked otherwise; arguments as in huggingface-hub's mixin."""
+        return str(super().push_to_hub(repo_id, private=private, **kwargs))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        preset: str | None = None,
+        device: torch.device | str | None = None,
+        torch_dtype: torch.dtype | None = None,
+        **download: Any,
+    ) -> PTIPipeline:
+        """Load a pipeline.
+
+        Args:
+            pretrained_model_name_or_path: A known checkpoint (`pti_hub.checkpoints.KNOWN_CHECKPOINTS`), a folder, or a
+                Hub id. A known checkpoint is built once, into the user's cache.
+            preset: Schedule to use instead of the saved one, see `set_preset`.
+            device: Where to; accelerate's choice by default.
+            torch_dtype: The weights' type.
+            **download: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download` for the Hub.
+
+        Raises:
+            WeightsError: It can't be had, is damaged, or names a class that is not one of this package's.
+            InputError: No such preset or device.
+        """
+        state = PartialState()
+        if (known := KNOWN_CHECKPOINTS.get(str(pretrained_model_name_or_path))) is not None:
+            folder = cache_folder(known.name)
+            with state.local_main_process_first():
+                if download.get("force_download") or not (folder / INDEX_NAME).is_file():
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    cls(**known.components(), name=known.name, origins=known.origins).save_pretrained(folder)
+        else:
+            folder = fetch_folder(pretrained_model_name_or_path, **download)
+        pipe = cls._load(folder)
+        if preset is not None:
+            pipe.set_preset(preset)
+        return pipe.to(device if device is not None else state.device, torch_dtype)
+
+    @classmethod
+    def _load(cls, folder: Path) -> PTIPipeline:
+        index = read_json(folder / INDEX_NAME)
+        parts: dict[str, Any] = {}
+        for registry in (_NETWORKS, _METHODS):
+            for part, classes in registry.items():
+                if part not in index:
+                    continue
+                entry = index[part]
+                if not (isinstance(entry, list) and len(entry) == 2 and entry[0] == "pti_hub" and entry[1] in classes):
+                    raise WeightsError(
+                        f"{folder / INDEX_NAME} names {entry!r} as {part}; "
+                        f"only {', '.join(classes)} of pti_hub is loaded"
+                    )
+                component = classes[entry[1]]
+                if registry is _NETWORKS:
+                    parts[part] = _load_network(component, folder / part)
+                else:
+                    path = folder / part / "config.json"
+                    parts[part] = component(read_config(component.config_class, read_json(path), path))
+        if missing := {"generator", "perceptual"} - parts.keys():
+            raise WeightsError(f"{folder / INDEX_NAME} names no {' and no '.join(sorted(missing))}; {mend(folder)}")
+        if (folder / "edits").is_dir():
+            parts["edits"] = load_edits(folder / "edits")
+        pipe = cls(
+            **parts,
+            aligns_faces=bool(index.get("aligns_faces", True)),
+            name=str(index.get("name", folder.name)),
+            origins=index.get("origins", []),
+        )
+        if (folder / "personalization").is_dir():
+            pipe.load_personalization(folder / "personalization")
+        return pipe
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        index: dict[str, Any] = {"_class_name": type(self).__name__, "name": self.name}
+        for part in _NETWORKS:
+            network = getattr(self, part)
+            if part == "projector_perceptual" and network is self.perceptual:
+                continue
+            index[part] = ["pti_hub", type(network).__name__]
+            network.save_pretrained(save_directory / part)
+            # One card, the pipeline's, tells of all its weights.
+            (save_directory / part / "README.md").unlink()
+        for part in _METHODS:
+            method = getattr(self, part)
+            index[part] = ["pti_hub", type(method).__name__]
+            (save_directory / part).mkdir()
+            _write_json(save_directory / part / "config.json", dataclasses.asdict(method.config))
+        if self.edits:
+            save_edits(save_directory / "edits", self.edits)
+        if self.personalization is not None:
+            self.personalization.save_pretrained(save_directory / "personalization")
+        index |= {"aligns_faces": self.aligns_faces, "origins": self.origins}
+        _write_json(save_directory / INDEX_NAME, index)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The card of a saved folder: what it is, how to load it, whose weights it holds."""
+        return pipeline_card(self.name, list(self.edits), list(self.identities), self.origins)
+
+    # The steps of a call
+
+    def _prepare(self, image: ImageInput, align_mode: bool | Literal["auto"], face: int | None) -> Image.Image:
+        """Photograph → picture as the generator knows them."""
+        if align_mode not in (True, False, "auto"):
+            raise InputError(f"align={align_mode!r}; expected True, False or 'auto'")
+        picture = load_image(image)
+        if align_mode is False or (align_mode == "auto" and not self.aligns_faces):
+            return picture
+        faces = FaceAnalyzer().detect(picture)
+        size = self.generator.resolution
+        if align_mode == "auto" and face is None and any(is_aligned(picture, f.landmarks, size) for f in faces):
+            return picture
+        try:
+            chosen = select(faces, face)
+        except FaceError as error:
+            raise FaceError(f"{error}, or align=False for a picture that is aligned already") from error
+        return align(picture, chosen.landmarks, size)
+
+    def _project(self, target: Tensor, seed: int, callback: StepEndCallback | None) -> Projection:
+        with self._progress("project", self.projector.config.num_steps, callback, 0) as on_step:
+            return self.projector.project(self.generator, self.projector_perceptual, target, seed, on_step)
+
+    def _tune(
+        self, name: str, target: Tensor, projection: Projection, seed: int, callback: StepEndCallback | None
+    ) -> tuple[Personalization, Tuning]:
+        first = self.projector.config.num_steps
+        with self._progress("tune", self.tuner.config.num_steps, callback, first) as on_step:
+            tuning = self.tuner.tune(self.generator, self.perceptual, projection.pivot, target, on_step)
+        settings = {
+            "projector": {"class": type(self.projector).__name__, **dataclasses.asdict(self.projector.config)},
+            "tuner": {"class": type(self.tuner).__name__, **dataclasses.asdict(self.tuner.config)},
+            "seed": seed,
+            "steps": tuning.num_steps,
+        }
+        base = {"name": self.name, "fingerprint": fingerprint(self.generator)}
+        pivots = {name: projection.pivot[0]}
+        return Personalization(tuning.deltas, pivots, base, {name: tuning.metrics}, settings), tuning
+
+    def _render(self, personalization: Personalization, name: str, edits: Sequence[Edit]) -> Image.Image:
+        personalization.check(self.generator)
+        weights = add_deltas(self.generator, personalization.deltas)
+        pivot = personalization.pivots[name][None].to(self.device)
+        return to_pil(self._synthesize(weights, pivot, edits))[0]
+
+    @torch.no_grad()
+    def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit]) -> Tensor:
+        ws = broadcast_ws(self.generator, pivot)
+        for edit in edits:
+            ws = edit.apply(ws)
+        with reused_memory():
+            return tuned_synthesis(self.generator, weights, ws)
+
+    @contextmanager
+    def _progress(
+        self, stage: str, total: int, callback: StepEndCallback | None, first_step: int
+    ) -> Iterator[Callable[[int, dict[str, Tensor]], None]]:
+        with tqdm(total=total, **{"desc": stage, **self._progress_bar_config}) as bar:
+
+            def on_step(step: int, metrics: dict[str, Tensor]) -> None:
+                bar.update()
+                # Reading a value waits for the device: seldom for the bar, always for who asks.
+                if not bar.disable and step % 10 == 0:
+                    bar.set_postfix(lpips=f"{metrics['lpips'].item():.3f}", refresh=False)
+                if callback is not None:
+                    values = {name: value.item() for name, value in metrics.items()}
+                    callback(first_step + step, {"stage": stage, **values})
+
+            yield on_step
+
+
+def _load_network(component: Any, folder: Path) -> Any:
+    config = read_json(folder / "config.json")
+    weights = read_tensors(folder / "model.safetensors")
+    try:
+        network = component(**config)
+        network.load_state_dict(weights)
+    except (TypeError, RuntimeError, InputError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{folder} does not fit {component.__name__} ({reason}); {mend(folder.parent)}") from error
+    return network.eval()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
