@@ -41,9 +41,7 @@ class SeparableConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(
-            in_channels, in_channels, 3, stride, groups=in_channels, bias=False
-        )
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, stride, groups=in_channels, bias=False)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,9 +148,7 @@ class AgeGenderNet(nn.Module):
                 "reduction_block_1": ReductionBlock(64, 128),
             }
         )
-        self.middle_flow = nn.ModuleDict(
-            {"main_block_0": MainBlock(128), "main_block_1": MainBlock(128)}
-        )
+        self.middle_flow = nn.ModuleDict({"main_block_0": MainBlock(128), "main_block_1": MainBlock(128)})
         self.exit_flow = nn.ModuleDict(
             {"reduction_block": ReductionBlock(128, 256), "separable_conv": SeparableConv(256, 512)}
         )
@@ -203,8 +199,7 @@ class FaceAttributes(nn.Module):
                 net.load_state_dict(_to_torch(read_weights(path, name)))
             except RuntimeError as error:  # torch's own message has a line for every name
                 raise WeightsError(
-                    f"{path} holds other weights for {name} than version 1.7.15; "
-                    f"run: {PACK_COMMAND}"
+                    f"{path} holds other weights for {name} than version 1.7.15; run: {PACK_COMMAND}"
                 ) from error
         return model.eval().requires_grad_(False)
 
@@ -253,8 +248,7 @@ class FaceAttributes(nn.Module):
         if not faces or any(face.size != (SIZE, SIZE) for face in faces):
             sizes = [face.size for face in faces]
             raise InputError(
-                f"got faces of sizes {sizes}, expected one or more of {(SIZE, SIZE)}; "
-                "cut them out with face_crop"
+                f"got faces of sizes {sizes}, expected one or more of {(SIZE, SIZE)}; cut them out with face_crop"
             )
         pixels = np.stack([np.asarray(face.convert("RGB"), dtype=np.float32) for face in faces])
         images = torch.from_numpy(pixels).to(self.mean.device).permute(0, 3, 1, 2) / 127.5 - 1

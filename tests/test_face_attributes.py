@@ -115,9 +115,7 @@ def test_a_tensor_may_lie_across_two_shards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["package", "tiny-weights_manifest.json", "tiny.bin"])
-def test_a_missing_file_is_named_with_the_command_that_gets_it(
-    tmp_path: Path, missing: str
-) -> None:
+def test_a_missing_file_is_named_with_the_command_that_gets_it(tmp_path: Path, missing: str) -> None:
     folder = tmp_path / "package"
     if missing != "package":
         write_model(folder, "tiny", [codes("a", [1, 2], 0.5, 0.0)])
@@ -160,9 +158,7 @@ def test_a_storage_type_not_known_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_weights_reach_their_places(
-    package: tuple[Path, torch.nn.Module], tmp_path: Path, packed: bool
-) -> None:
+def test_the_weights_reach_their_places(package: tuple[Path, torch.nn.Module], tmp_path: Path, packed: bool) -> None:
     path, expected = package
     if packed:
         with tarfile.open(tmp_path / "face-api.tgz", "w:gz") as archive:
@@ -176,9 +172,7 @@ def test_the_weights_reach_their_places(
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_a_cut_off_tarball_is_refused(
-    package: tuple[Path, torch.nn.Module], tmp_path: Path
-) -> None:
+def test_a_cut_off_tarball_is_refused(package: tuple[Path, torch.nn.Module], tmp_path: Path) -> None:
     whole = tmp_path / "whole.tgz"
     with tarfile.open(whole, "w:gz") as archive:
         archive.add(package[0], arcname="package")

@@ -12,6 +12,7 @@ from pti_hub.edits import parse_edit_text
 from pti_hub.errors import PTIError
 from pti_hub.images import save_image
 from pti_hub.pipeline import PRESETS, PTIPipeline
+from pti_hub.tuners import Personalization
 
 DEFAULT_CHECKPOINT = "pti-hub/mobilestylegan-ffhq"
 
@@ -29,7 +30,9 @@ def edit(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the personalisation.")] = Path("outputs"),
     model: Model = DEFAULT_CHECKPOINT,
-    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(PRESETS)}.")] = "default",
+    preset: Annotated[
+        str | None, typer.Option(help=f"Schedule, instead of the saved one: {', '.join(PRESETS)}.")
+    ] = None,
     face: Annotated[int | None, typer.Option(help="Which face, from left to right, where there are several.")] = None,
     align: Annotated[bool, typer.Option(help="Bring the face to FFHQ's alignment where it is not.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -38,13 +41,12 @@ def edit(
     """Invert a photograph, tune the generator to it, and edit it."""
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
     wanted = [parse_edit_text(text) for text in edits or []]
-    out.mkdir(parents=True, exist_ok=True)
-    source = str(photo)
     if photo.is_dir():
-        pipe.load_personalization(photo)
-        result = pipe(pipe.personalization, wanted)  # type: ignore[arg-type]
+        result = pipe(Personalization.from_pretrained(photo), wanted)
     else:
-        result = pipe(source, wanted, align="auto" if align else False, face=face, seed=seed)
+        result = pipe(photo, wanted, align="auto" if align else False, face=face, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    if result.aligned:
         save_image(result.aligned[0], out / "aligned.png")
         save_image(result.projection[0], out / "projection.png")
         result.personalization.save_pretrained(out / "personalization")

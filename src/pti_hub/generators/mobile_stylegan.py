@@ -181,7 +181,7 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         Raises:
             InputError: The shape of `ws`, the number of noise maps, the mode or the resolution is not one of these.
         """
-        codes = broadcast_ws(self, ws).unbind(1)
+        codes = broadcast_ws(self, ws).to(self.input.dtype).unbind(1)
         maps = self._noise(noise_mode, noise, len(ws))
         size = self.resolution if resolution is None else resolution
         if size < 4 or self.resolution % size or (self.resolution // size).bit_count() != 1:
@@ -207,7 +207,8 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
                 # The layer is linear, so filtering its input is the same and leaves less to convolve.
                 x = F.avg_pool2d(x, factor)
         x = F.conv2d(x, weight * scale[0], bias) if len(scale) == 1 else F.conv2d(x * scale.to(x.dtype), weight, bias)
-        return inverse_haar(x.float()) if size == self.resolution else x.float()
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        return inverse_haar(x) if size == self.resolution else x
 
     def _convs(self) -> list[StyledConv]:
         return [module for module in self.modules() if isinstance(module, StyledConv)]

@@ -117,7 +117,7 @@ class WProjector:
         features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
 
         # 2. Start from the mean of W and from new noise.
-        w = generator.w_avg[None].clone().requires_grad_()
+        w = generator.w_avg[None].float().clone().requires_grad_()
         noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
         optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
         distance = torch.zeros(())
@@ -125,7 +125,7 @@ class WProjector:
         with reused_memory(), _frozen(generator):
             for step in range(cfg.num_steps):
                 t = step / cfg.num_steps
-                optimizer.param_groups[0]["lr"] = cfg.learning_rate * _ramp(t, cfg.rampup, cfg.rampdown)
+                optimizer.param_groups[0]["lr"] = cfg.learning_rate * learning_rate_factor(t, cfg.rampup, cfg.rampdown)
 
                 # 3. A perturbed w, so that the basin found is a wide one.
                 spread = generator.w_std * cfg.noise_factor * max(0.0, 1 - t / cfg.noise_ramp) ** 2
@@ -173,7 +173,7 @@ def normalize_noise(noise: list[Tensor]) -> None:
         n *= n.square().mean().rsqrt()
 
 
-def _ramp(t: float, rampup: float, rampdown: float) -> float:
+def learning_rate_factor(t: float, rampup: float, rampdown: float) -> float:
     """Factor on the learning rate at time t in [0, 1): linear up, cosine down (Karras et al. 2020, D)."""
     down = min(1.0, (1 - t) / rampdown) if rampdown else 1.0
     up = min(1.0, t / rampup) if rampup else 1.0

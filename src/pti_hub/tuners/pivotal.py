@@ -114,7 +114,7 @@ class PivotalTuner:
             )
         features = perceptual.target_features(target)
         theta = {
-            name: p.detach().clone().requires_grad_()
+            name: p.detach().float().clone().requires_grad_()
             for name, p in generator.named_parameters()
             if not name.startswith("mapping_network.")
         }

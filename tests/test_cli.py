@@ -1,0 +1,84 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pti_hub import PTIPipeline
+from pti_hub.cli import main
+from pti_hub.images import to_pil
+
+
+@pytest.fixture
+def folder(pipe: PTIPipeline, tmp_path: Path) -> Path:
+    pipe.save_pretrained(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+@pytest.fixture
+def photo(photograph: torch.Tensor, tmp_path: Path) -> Path:
+    to_pil(photograph[None])[0].save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["pti-hub", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_edit_writes_pictures_and_a_personalization(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--edit", "smile", "--edit", "age=-3", "-m", folder]
+    assert run(monkeypatch, "edit", photo, *options, "--out", tmp_path / "out") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"aligned.png", "projection.png", "reconstruction.png", "edited.png", "personalization"}
+    assert "lpips" in capsys.readouterr().out
+
+    again = ["edit", tmp_path / "out" / "personalization", *options, "--out", tmp_path / "again"]
+    assert run(monkeypatch, *again) == 0
+    pictures = [np.asarray(Image.open(tmp_path / where / "edited.png")) for where in ("out", "again")]
+    assert np.array_equal(*pictures)
+
+
+def test_info_names_everything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "info", folder) == 0
+    out = capsys.readouterr().out
+    for word in ("MobileStyleGAN", "64²", "smile", "age", "identities none", "WProjectorConfig"):
+        assert word in out
+
+
+@pytest.mark.parametrize(("edit", "message"), [("frown", "frown"), ("smile=much", "much"), ("smile=nan", "nan")])
+def test_errors_are_one_line(
+    folder: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    edit: str,
+    message: str,
+) -> None:
+    assert run(monkeypatch, "edit", photo, "--edit", edit, "-m", folder, "--out", tmp_path / "out") == 1
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("error: ")
+    assert message in err
+    assert "\n" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_photograph_writes_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "edit", tmp_path / "no.jpg", "-m", folder, "--out", tmp_path / "out") == 1
+    assert "no.jpg" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

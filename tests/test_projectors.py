@@ -1,0 +1,97 @@
+"""Projection (Eq. 1)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pti_hub import InputError, WProjector, WProjectorConfig
+from pti_hub.generators import MobileStyleGAN
+from pti_hub.perceptual import LPIPS
+from pti_hub.projectors.w import learning_rate_factor, noise_regularization, normalize_noise
+
+
+def test_the_distance_falls(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    config = WProjectorConfig(num_steps=60, learning_rate=0.05, resolution=64)
+    projection = WProjector(config).project(generator, perceptual, photograph[None])
+    assert projection.pivot.shape == (1, 16)
+    features = perceptual.target_features(photograph[None])
+    start = perceptual(generator.synthesis(generator.w_avg[None]), features).item()
+    end = perceptual(generator.synthesis(projection.pivot), features).item()
+    assert end < 0.8 * start
+    assert projection.distance < 0.8 * start
+
+
+def test_the_same_seed_gives_the_same_pivot(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor
+) -> None:
+    projector = WProjector(WProjectorConfig(num_steps=3, resolution=64))
+    first, second, other = (
+        projector.project(generator, perceptual, photograph[None], seed=seed).pivot for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_the_generator_is_left_alone(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    generator.requires_grad_(True)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    WProjector(WProjectorConfig(num_steps=2, resolution=64)).project(generator, perceptual, photograph[None])
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in generator.parameters())
+
+
+def test_noise_keeps_its_statistics(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    projection = WProjector(WProjectorConfig(num_steps=3, resolution=64)).project(
+        generator, perceptual, photograph[None]
+    )
+    assert len(projection.noise) == generator.num_ws - 1
+    for noise in projection.noise:
+        assert abs(noise.mean().item()) < 1e-5
+        assert noise.square().mean().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_noise_regularization_is_the_squared_autocorrelation_at_each_scale() -> None:
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 1, 16, 16, generator=random)
+    expected = 0.0
+    for n in (noise[0, 0], noise[0, 0].view(8, 2, 8, 2).mean((1, 3))):
+        size = len(n)
+        across = sum(n[y, x] * n[y, (x - 1) % size] for y in range(size) for x in range(size)) / size**2
+        down = sum(n[y, x] * n[(y - 1) % size, x] for y in range(size) for x in range(size)) / size**2
+        expected += float(across) ** 2 + float(down) ** 2
+    assert noise_regularization([noise]).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_noise_regularization_prefers_white_noise() -> None:
+    smooth = torch.linspace(-1, 1, 32).view(1, 1, 1, 32).expand(1, 1, 32, 32).clone()
+    normalize_noise([smooth])
+    white = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert noise_regularization([white]) < 0.1 * noise_regularization([smooth])
+
+
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_the_rate_rises_and_falls(t: float, up: float, down: float) -> None:
+    factor = learning_rate_factor(t, up, down)
+    assert 0 <= factor <= 1
+    if up <= t <= 1 - down:
+        assert factor == pytest.approx(1)
+
+
+def test_the_paper_schedule() -> None:
+    config = WProjectorConfig.paper()
+    assert (config.num_steps, config.learning_rate, config.noise_weight) == (450, 5e-3, 1e5)
+    assert (config.rampup, config.rampdown, config.noise_factor, config.noise_ramp) == (0.05, 0.25, 0.05, 0.75)
+
+
+@pytest.mark.parametrize("values", [{"num_steps": 0}, {"learning_rate": -1.0}])
+def test_bad_hyper_parameters(values: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="expected both above zero"):
+        WProjectorConfig(**values)  # type: ignore[arg-type]
+
+
+def test_a_target_of_another_size(generator: MobileStyleGAN, perceptual: LPIPS) -> None:
+    with pytest.raises(InputError, match=r"target of shape \[1, 3, 32, 32\]; expected \[1, 3, 64, 64\]"):
+        WProjector().project(generator, perceptual, torch.zeros(1, 3, 32, 32))

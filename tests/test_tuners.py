@@ -1,0 +1,148 @@
+"""Pivotal tuning (Eq. 2) and what it leaves: a personalisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pti_hub import InputError, Personalization, PivotalTuner, PivotalTunerConfig, WeightsError
+from pti_hub.generators import MobileStyleGAN, tuned_synthesis
+from pti_hub.perceptual import LPIPS
+from pti_hub.tuners import add_deltas, fingerprint
+
+
+@pytest.fixture
+def personalization(generator: MobileStyleGAN) -> Personalization:
+    deltas = {"conv.bias": torch.full_like(generator.conv.bias, 0.1)}
+    base = {"name": "tiny", "fingerprint": fingerprint(generator)}
+    return Personalization(
+        deltas, {"Ada L.": torch.zeros(16), "../b": torch.ones(8, 16)}, base, {"Ada L.": {"mse": 0.1}}
+    )
+
+
+def tune(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, **config: float) -> object:
+    tuner = PivotalTuner(PivotalTunerConfig(**{"learning_rate": 3e-3, "lpips_threshold": 0.0, **config}))  # type: ignore[arg-type]
+    return tuner.tune(generator, perceptual, generator.w_avg[None], photograph[None])
+
+
+def test_the_pivot_becomes_the_photograph(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor
+) -> None:
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    start = generator.synthesis(generator.w_avg[None])
+    tuning = tune(generator, perceptual, photograph, num_steps=80, learning_rate=1e-2)
+    assert tuning.metrics["lpips"] < 0.5 * perceptual(start, photograph[None]).item()
+    assert tuning.metrics["mse"] < 0.5 * F.mse_loss(start, photograph[None]).item()
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    assert not any(p.requires_grad for p in generator.parameters())
+
+
+def test_metrics_are_those_of_the_saved_weights(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor
+) -> None:
+    tuning = tune(generator, perceptual, photograph, num_steps=5)
+    picture = tuned_synthesis(generator, add_deltas(generator, tuning.deltas), generator.w_avg[None])
+    assert torch.equal(picture, tuning.picture)
+    assert tuning.metrics["lpips"] == perceptual(picture, photograph[None]).item()
+    assert tuning.metrics["mse"] == F.mse_loss(picture, photograph[None]).item()
+
+
+def test_the_mapping_network_is_not_tuned(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor
+) -> None:
+    tuning = tune(generator, perceptual, photograph, num_steps=1)
+    names = {name for name, _ in generator.named_parameters() if not name.startswith("mapping_network.")}
+    assert tuning.deltas.keys() == names
+
+
+def test_it_stops_at_the_threshold(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    tuning = tune(generator, perceptual, photograph, num_steps=50, lpips_threshold=1e3, check_interval=5)
+    assert tuning.num_steps == 0
+    assert all(not d.any() for d in tuning.deltas.values())
+
+
+def test_the_best_weights_are_kept(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    start = generator.synthesis(generator.w_avg[None])
+    tuning = tune(generator, perceptual, photograph, num_steps=20, learning_rate=10.0, check_interval=1)
+    assert tuning.metrics["lpips"] + tuning.metrics["mse"] <= (
+        perceptual(start, photograph[None]) + F.mse_loss(start, photograph[None])
+    ).item() * (1 + 1e-5)
+
+
+def test_weights_of_the_losses(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    only_l2 = tune(generator, perceptual, photograph, num_steps=30, lpips_weight=0.0)
+    only_lpips = tune(generator, perceptual, photograph, num_steps=30, l2_weight=0.0)
+    assert only_l2.metrics["mse"] < only_lpips.metrics["mse"]
+    assert only_l2.metrics["lpips"] > only_lpips.metrics["lpips"]
+
+
+def test_the_paper_schedule() -> None:
+    config = PivotalTunerConfig.paper()
+    assert (config.num_steps, config.learning_rate, config.lpips_weight, config.l2_weight) == (350, 3e-4, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "values", [{"num_steps": 0}, {"learning_rate": 0.0}, {"l2_weight": -1.0}, {"check_interval": 0}]
+)
+def test_bad_hyper_parameters(values: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="expected"):
+        PivotalTunerConfig(**values)  # type: ignore[arg-type]
+
+
+def test_a_target_of_another_size(generator: MobileStyleGAN, perceptual: LPIPS) -> None:
+    with pytest.raises(InputError, match=r"target of shape \[1, 3, 32, 32\]"):
+        PivotalTuner().tune(generator, perceptual, generator.w_avg[None], torch.zeros(1, 3, 32, 32))
+
+
+def test_personalization_round_trip(personalization: Personalization, tmp_path: Path) -> None:
+    personalization.save_pretrained(tmp_path / "ada")
+    loaded = Personalization.from_pretrained(tmp_path / "ada")
+    assert list(loaded.pivots) == ["Ada L.", "../b"]
+    for ours, theirs in [(personalization.deltas, loaded.deltas), (personalization.pivots, loaded.pivots)]:
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert (loaded.base, loaded.metrics) == (personalization.base, personalization.metrics)
+
+
+def test_a_card_states_base_and_licence(personalization: Personalization, tmp_path: Path) -> None:
+    personalization.save_pretrained(tmp_path / "ada")
+    card = (tmp_path / "ada" / "README.md").read_text()
+    assert 'from_pretrained("tiny")' in card
+    assert "## Licence" in card
+
+
+def test_another_generator_is_refused(personalization: Personalization, generator: MobileStyleGAN) -> None:
+    personalization.check(generator)
+    with torch.no_grad():
+        generator.conv.bias[0] += 1e-6
+    with pytest.raises(InputError, match="load that base"):
+        personalization.check(generator)
+
+
+def test_nan_is_refused() -> None:
+    with pytest.raises(InputError, match="'x' holds NaN"):
+        Personalization({}, {"x": torch.tensor([float("nan")])}, {})
+    with pytest.raises(InputError, match="without identities"):
+        Personalization({}, {}, {})
+
+
+@pytest.mark.parametrize("damage", ["json", "tensors", "missing", "identity"])
+def test_a_damaged_folder(personalization: Personalization, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "ada"
+    personalization.save_pretrained(folder)
+    if damage == "json":
+        (folder / "personalization.json").write_text("{")
+    elif damage == "tensors":
+        path = folder / "personalization.safetensors"
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "missing":
+        (folder / "personalization.safetensors").unlink()
+    else:
+        text = (folder / "personalization.json").read_text()
+        (folder / "personalization.json").write_text(text.replace('"Ada L.",', '"Ada L.", "ghost",', 1))
+    with pytest.raises(WeightsError) as caught:
+        Personalization.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
