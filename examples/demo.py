@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,8 +75,7 @@ def identity(picture: Image.Image) -> Any:
 
 def laps(clock: dict[str, float]) -> list[tuple[str, float]]:
     """Seconds between each entry and the one before it."""
-    times = list(clock.items())
-    return [(name, now - before) for (_, before), (name, now) in zip(times, times[1:], strict=False)]
+    return [(name, now - before) for (_, before), (name, now) in pairwise(clock.items())]
 
 
 def contact_sheet(tiles: Sequence[tuple[str, Image.Image]], columns: int) -> Image.Image:

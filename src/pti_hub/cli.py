@@ -30,9 +30,7 @@ def edit(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the personalisation.")] = Path("outputs"),
     model: Model = DEFAULT_CHECKPOINT,
-    preset: Annotated[
-        str | None, typer.Option(help=f"Schedule, instead of the saved one: {', '.join(PRESETS)}.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Schedule, if not the saved one: {', '.join(PRESETS)}.")] = None,
     face: Annotated[int | None, typer.Option(help="Which face, from left to right, where there are several.")] = None,
     align: Annotated[bool, typer.Option(help="Bring the face to FFHQ's alignment where it is not.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,

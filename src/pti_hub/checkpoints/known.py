@@ -55,8 +55,8 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                     "part": "generator",
                     "origin": "MobileStyleGAN (Belousov 2021), from the Python package random-face 2021.7.21.1; "
                     "distilled from NVIDIA's StyleGAN2, trained on FFHQ",
-                    "licence": "the package is Apache-2.0 and says nothing of the weights; StyleGAN2's and FFHQ are for "
-                    "non-commercial use, so take these to be, too",
+                    "licence": "non-commercial: the package is Apache-2.0 and says nothing of the weights, but "
+                    "StyleGAN2's own (Nvidia Source Code License-NC) and FFHQ (CC BY-NC-SA 4.0) are",
                 },
                 {
                     "part": "perceptual, projector_perceptual",
