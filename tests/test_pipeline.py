@@ -241,7 +241,7 @@ def test_a_kill_during_save_leaves_the_old_folder(pipe: PTIPipeline, tmp_path: P
         ["pti_hub", "Evil"],
         ["diffusers", "MobileStyleGAN"],
         "MobileStyleGAN",
-        ["pti_hub", ["x"]],
+        ["pti_hub", []],
         None,
     ],
 )
@@ -331,7 +331,7 @@ def test_a_pivot_of_another_shape(pipe: PTIPipeline, photograph: torch.Tensor) -
 def test_a_picture_without_a_face(pipe: PTIPipeline) -> None:
     pytest.importorskip("dlib")
     pytest.importorskip("face_recognition_models")
-    with pytest.raises(FaceError, match="no face found.*align=False"):
+    with pytest.raises(FaceError, match=r"no face found.*align=False"):
         pipe(Image.new("RGB", (64, 64)), align=True)
 
 

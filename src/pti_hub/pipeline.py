@@ -383,9 +383,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
                 if part not in index:
                     continue
                 entry = index[part]
-                if not (
-                    isinstance(entry, list) and len(entry) == 2 and entry[0] == "pti_hub" and str(entry[1]) in classes
-                ):
+                if entry not in [["pti_hub", name] for name in classes]:
                     raise WeightsError(
                         f"{folder / INDEX_NAME} names {entry!r} as {part}; "
                         f"only {', '.join(classes)} of pti_hub is loaded"

@@ -1,0 +1,113 @@
+"""How well photographs are reconstructed: the main job over a folder, one line a picture, and a table.
+
+    python benchmarks/portraits.py ../shared/data/faces --out benchmarks/results/portraits
+
+A run that was stopped goes on with the pictures that are missing. No picture is kept unless `--pictures` names a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+import typer
+from PIL import Image
+
+from pti_hub import PTIPipeline
+from pti_hub.faces import FaceAnalyzer, embedding, identity_distance
+from pti_hub.images import save_image, to_tensor
+
+COLUMNS = {
+    "lpips_projected": "LPIPS, projected",
+    "lpips": "LPIPS, tuned",
+    "mse_projected": "MSE, projected",
+    "mse": "MSE, tuned",
+    "identity_projected": "identity, projected",
+    "identity": "identity, tuned",
+    "w_distance": "‖w_p − w̄‖",
+    "tuning_steps": "tuning steps",
+    "seconds": "seconds",
+}
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Photographs.")],
+    out: Annotated[Path, typer.Option(help="Results: OUT.jsonl and OUT.md.")] = Path("outputs/portraits"),
+    pictures: Annotated[Path | None, typer.Option(help="Folder for what is rendered.")] = None,
+    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = "pti-hub/mobilestylegan-ffhq",
+    preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
+    edit: Annotated[str, typer.Option(help="Edit that is rendered, as the main job does.")] = "smile",
+) -> None:
+    """Run the main job on every photograph of a folder."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    results = out.with_suffix(".jsonl")
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    done = {row["picture"] for row in rows}
+    pipe = PTIPipeline.from_pretrained(model, preset=preset)
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
+        if path.name in done:
+            continue
+        rows.append(measure(pipe, path, edit, pictures))
+        with results.open("a") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+        print(rows[-1], flush=True)
+    table = markdown(rows)
+    out.with_suffix(".md").write_text(table)
+    print(table)
+
+
+def measure(pipe: PTIPipeline, path: Path, edit: str, pictures: Path | None) -> dict[str, Any]:
+    """Metrics of one photograph, before and after tuning."""
+    start = time.perf_counter()
+    output = pipe(path, edit=edit)
+    seconds = time.perf_counter() - start
+
+    aligned, projected, tuned = output.aligned[0], output.projection[0], output.reconstruction[0]
+    target, before = (to_tensor(image).to(pipe.device) for image in (aligned, projected))
+    with torch.no_grad():
+        lpips = pipe.perceptual(before, target).item()
+    original = identity(aligned)
+    pivot = output.personalization.pivots["subject"]
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for name, image in [("aligned", aligned), ("projected", projected), ("tuned", tuned), (edit, output.images[0])]:
+            save_image(image, pictures / f"{path.stem}_{name}.png")
+    return {
+        "picture": path.name,
+        "lpips_projected": lpips,
+        "lpips": output.metrics[0]["lpips"],
+        "mse_projected": F.mse_loss(before, target).item(),
+        "mse": output.metrics[0]["mse"],
+        "identity_projected": identity_distance(original, identity(projected)),
+        "identity": identity_distance(original, identity(tuned)),
+        "w_distance": (pivot - pipe.generator.w_avg).norm().item(),
+        "tuning_steps": output.personalization.settings["steps"],
+        "seconds": seconds,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def identity(picture: Image.Image) -> Any:
+    """Embedding of the largest face."""
+    faces = FaceAnalyzer().detect(picture)
+    return embedding(picture, max(faces, key=lambda face: face.box[2] - face.box[0]))
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A table of all pictures with their mean in the last row."""
+    lines = ["| picture | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    mean = {key: sum(row[key] for row in rows) / len(rows) for key in COLUMNS}
+    for row in [*rows, {"picture": f"**mean of {len(rows)}**", **mean}]:
+        cells = [f"{row[key]:.0f}" if key in ("tuning_steps", "seconds") else f"{row[key]:.3f}" for key in COLUMNS]
+        lines.append(f"| {row['picture']} | " + " | ".join(cells) + " |")
+    peak = max(row["peak_gib"] for row in rows)
+    return "\n".join(lines) + f"\n\nPeak memory of the process: {peak:.1f} GiB.\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)
