@@ -2,7 +2,7 @@
 
     python benchmarks/portraits.py ../shared/data/faces --out benchmarks/results/portraits
 
-A run that was stopped goes on with the pictures that are missing. No picture is kept unless `--pictures` names a folder.
+A run that was stopped goes on with what is missing. No picture is kept unless `--pictures` names a folder.
 """
 
 from __future__ import annotations

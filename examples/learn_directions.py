@@ -12,7 +12,7 @@ measurement: small steps are rendered, and the directions combined anew until th
     python examples/learn_directions.py verify runs/directions OUTPUT --face-api vladmandic-face-api-1.7.15.tgz
     python examples/learn_directions.py sheet OUTPUT sheet.png
 
-OUTPUT is the folder of the new catalogue; the one that the package ships is `src/pti_hub/edits/data/mobilestylegan-ffhq`.
+OUTPUT is the folder of the new catalogue; the package's own is `src/pti_hub/edits/data/mobilestylegan-ffhq`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ LABELS = ("smile", "age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth
 CONTROLLED = [i for i, label in enumerate(LABELS) if label != "roll"]
 # Strength 1.0 of each edit, in standard deviations of its label among the samples; 0.7 of pose are 11 degrees.
 STEPS = {"smile": 1.0, "age": 1.0, "pose": 0.7, "gender": 1.0, "eyes_open": 1.2, "mouth_open": 1.2}
+# Up to 32² and the first layer of 64²: the finer ones paint colours and background, which no edit is about.
+LAST_LAYER = 7
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 CHUNK = 50  # pictures a task: what an interruption loses
@@ -229,19 +231,22 @@ def fit(
     names = [LABELS[i] for i in CONTROLLED]
     b, explained = ridge(samples.w, samples.labels[:, CONTROLLED])
     print(f"{len(samples.w)} samples; variance explained:", dict(zip(names, explained.round(2).tolist(), strict=True)))
-    # The shortest steps that move one prediction by 1 and the others by 0: D = B (BᵀB)⁻¹.
-    d = torch.from_numpy(b @ np.linalg.inv(b.T @ b)).float().T
     base = latents(probes, seed=1_000_000)
+    # The shortest steps that move one prediction by 1 and the others by 0: D = B (BᵀB)⁻¹.
+    d = torch.from_numpy(b @ np.linalg.inv(b.T @ b)).float().T[:, None].repeat(1, base.shape[1], 1)
+    d[:, LAST_LAYER + 1 :] = 0
     with pool(face_api, workers) as workers_:
         for _ in range(rounds):
-            ws = torch.stack([base + sign * step for step in d for sign in (-1, 1)])
-            labels, _ = measure(workers_, ws)
-            labels = (labels / samples.std)[..., CONTROLLED].reshape(len(d), 2, probes, len(d))
+            ws = torch.stack([torch.stack([base - step, base + step]) for step in d])
+            labels = (measure(workers_, ws)[0] / samples.std)[..., CONTROLLED]
             # [direction, label]; the median, since one face in many may go wrong.
             response = np.nanmedian((labels[:, 1] - labels[:, 0]) / 2, axis=1)
             print(response.round(2))
-            d = torch.from_numpy(np.linalg.inv(response)).float() @ d
-    provenance = f"ridge regression on {len(samples.w)} labelled samples, {rounds} rounds of measured correction"
+            d = torch.einsum("kj,jlw->klw", torch.from_numpy(np.linalg.inv(response)).float(), d)
+    provenance = (
+        f"ridge regression on {len(samples.w)} labelled samples, layers 0 to {LAST_LAYER}, "
+        f"{rounds} rounds of measured correction; examples/learn_directions.py"
+    )
     directions = {k: Direction(k, step * d[names.index(k)], provenance) for k, step in STEPS.items()}
     save_edits(run / "directions", directions)
 
@@ -265,7 +270,7 @@ def verify(
     for i, direction in enumerate(directions.values()):
         metrics = figures(direction.name, labels[i] / std, embeddings[i])
         metrics |= {"label_std": float(std[LABELS.index(direction.name)]), "latents": count}
-        metrics["command"] = "examples/learn_directions.py"
+        metrics["command"] = f"python examples/learn_directions.py verify RUN OUTPUT --latents {count}"
         print(direction.name, metrics)
         measured[direction.name] = Direction(direction.name, direction.vector, direction.provenance, metrics)
     save_edits(output, measured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import math
@@ -340,3 +341,55 @@ def test_pose_turns_the_head() -> None:
     left, middle, right = yaws(-1), yaws(0), yaws(1)
     for three in zip(left, middle, right, strict=True):
         assert three[0] + 4 < three[1] < three[2] - 4
+
+
+@pytest.fixture
+def learn(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script that learns the shipped directions."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    return importlib.import_module("learn_directions")
+
+
+class TestLearning:
+    def test_ridge_recovers_a_linear_map(self, learn: Any) -> None:
+        random = np.random.default_rng(0)
+        w, b = random.normal(size=(400, 12)), random.normal(size=(12, 3))
+        noise = random.normal(size=(400, 3)) * [0.0, 0.0, 100.0]
+        found, explained = learn.ridge(w, w @ b + noise)
+        np.testing.assert_allclose(found[:, :2], b[:, :2], rtol=0.15, atol=0.05)
+        assert (explained[:2] > 0.99).all()
+        assert explained[2] < 0.1
+
+    def test_figures_of_a_perfect_edit(self, learn: Any) -> None:
+        labels = np.zeros((len(learn.STRENGTHS), 3, len(learn.LABELS)))
+        own, other = learn.LABELS.index("age"), learn.LABELS.index("smile")
+        labels[..., own] = 1.5 * np.array(learn.STRENGTHS)[:, None]
+        labels[..., other] = 0.2 * np.array(learn.STRENGTHS)[:, None] * [-1, 1, 1]
+        figures = learn.figures("age", labels, np.zeros((len(learn.STRENGTHS), 3, 128)))
+        assert (figures["hit_rate"], figures["monotone_rate"], figures["shift"]) == (1, 1, 1.5)
+        assert figures["other_shifts"]["smile"] == 0.2
+        assert figures["other_shifts"]["pose"] == 0
+        assert (figures["identity_distance"], figures["identity_below_half"]) == (0, 1)
+
+    def test_figures_of_a_broken_edit(self, learn: Any) -> None:
+        labels = np.zeros((len(learn.STRENGTHS), 4, len(learn.LABELS)))
+        own = learn.LABELS.index("age")
+        labels[..., own] = np.array(learn.STRENGTHS)[:, None]
+        labels[:, 0, own] *= -1  # the wrong way
+        labels[-1, 1, own] = 0.5  # falls back at strength 2
+        labels[-1, 2] = np.nan  # no face at strength 2
+        figures = learn.figures("age", labels, np.ones((len(learn.STRENGTHS), 4, 128)))
+        assert (figures["hit_rate"], figures["monotone_rate"]) == (0.75, 0.25)
+        assert figures["shift"] == 0.5
+        assert figures["faces_lost"] == pytest.approx(1 / 36, abs=1e-3)
+
+    def test_samples_without_a_face_are_left_out(self, learn: Any, tmp_path: Path) -> None:
+        (tmp_path / "samples").mkdir()
+        labels = np.random.default_rng(0).normal(5, 3, (50, len(learn.LABELS)))
+        labels[7] = np.nan
+        np.savez(tmp_path / "samples" / "00000.npz", w=vector(50, 4).numpy(), labels=labels)
+        samples = learn.load_samples(tmp_path)
+        assert samples.w.shape == (49, 4)
+        np.testing.assert_allclose(samples.labels.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(samples.labels.std(axis=0), 1)
+        np.testing.assert_allclose(samples.w.mean(axis=0), 0, atol=1e-6)

@@ -349,7 +349,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         """Load a pipeline.
 
         Args:
-            pretrained_model_name_or_path: A known checkpoint (`pti_hub.checkpoints.KNOWN_CHECKPOINTS`), a folder, or a
+            pretrained_model_name_or_path: A known checkpoint (`pti_hub.checkpoints.known.KNOWN_CHECKPOINTS`), a folder, or a
                 Hub id. A known checkpoint is built once, into the user's cache.
             preset: Schedule to use instead of the saved one, see `set_preset`.
             device: Where to; accelerate's choice by default.

@@ -1,0 +1,1 @@
+"""Other people's files → our components, one importer a format, and the checkpoints known by name."""

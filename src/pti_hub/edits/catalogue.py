@@ -74,4 +74,8 @@ def shipped_edits() -> dict[str, Direction]:
     Raises:
         WeightsError: The package is damaged.
     """
-    return load_edits(Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq")
+    folder = Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq"
+    try:
+        return load_edits(folder)
+    except WeightsError as error:
+        raise WeightsError(f"the edits in {folder} are missing or damaged; install pti-hub anew") from error

@@ -34,7 +34,7 @@ class WProjectorConfig:
     """
 
     num_steps: int = 100
-    learning_rate: float = 0.04
+    learning_rate: float = 0.05
     rampup: float = 0.05
     rampdown: float = 0.25
     noise_factor: float = 0.05
@@ -114,7 +114,8 @@ class WProjector:
         random = torch.Generator().manual_seed(seed)
 
         # 1. The target's features, once.
-        features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
+        with perceptual.mixed_precision():
+            features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
 
         # 2. Start from the mean of W and from new noise.
         w = generator.w_avg[None].float().clone().requires_grad_()
@@ -133,7 +134,8 @@ class WProjector:
 
                 # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
                 picture = generator.synthesis(w_near, noise=noise, resolution=size)
-                distance = perceptual(picture, features).sum()
+                with perceptual.mixed_precision():
+                    distance = perceptual(picture, features).sum()
                 loss = distance + cfg.noise_weight * noise_regularization(noise)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

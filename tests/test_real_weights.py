@@ -1,0 +1,96 @@
+"""The main job on the real weights and a real photograph, at few steps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pti_hub import FaceError, PivotalTuner, PivotalTunerConfig, PTIOutput, PTIPipeline, WProjector, WProjectorConfig
+from pti_hub.faces import FaceAnalyzer, is_aligned
+from pti_hub.images import load_image, to_tensor
+
+EDITS = ("smile", "age", "pose", "gender", "eyes_open", "mouth_open")
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    data = pytest.importorskip("skimage.data")
+    picture: np.ndarray = data.astronaut()
+    return picture
+
+
+@pytest.fixture(scope="module")
+def output(real_pipe: PTIPipeline, astronaut: np.ndarray) -> PTIOutput:
+    real_pipe.projector = WProjector(WProjectorConfig(num_steps=6))
+    real_pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=6, check_interval=2))
+    return real_pipe(astronaut, edit="smile")
+
+
+def test_tuning_brings_the_picture_nearer(real_pipe: PTIPipeline, output: PTIOutput) -> None:
+    assert output.images[0].size == output.aligned[0].size == (1024, 1024)
+    target, projection = to_tensor(output.aligned[0]), to_tensor(output.projection[0])
+    before = real_pipe.perceptual(projection, target).item()
+    assert output.metrics[0]["lpips"] < before - 0.05
+    assert output.metrics[0]["mse"] < (projection - target).square().mean().item()
+
+
+def test_the_edit_shows(output: PTIOutput) -> None:
+    difference = np.asarray(output.images[0]).astype(int) - np.asarray(output.reconstruction[0])
+    assert np.abs(difference).mean() > 1
+
+
+RENDER = """
+import sys, numpy as np
+from pti_hub import PTIPipeline
+pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
+np.save(sys.argv[2], np.asarray(pipe("subject", edit="smile").images[0]))
+"""
+
+
+def test_saved_and_loaded_offline_it_gives_the_same_bits(
+    real_pipe: PTIPipeline, output: PTIOutput, tmp_path: Path
+) -> None:
+    real_pipe.load_personalization(output.personalization)
+    real_pipe.save_pretrained(tmp_path / "saved")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    arguments = [str(tmp_path / "saved"), str(tmp_path / "out.npy")]
+    subprocess.run([sys.executable, "-c", RENDER, *arguments], check=True, env=environment)
+    assert np.array_equal(np.load(tmp_path / "out.npy"), np.asarray(output.images[0]))
+
+
+def test_the_known_checkpoint(real_pipe: PTIPipeline) -> None:
+    assert tuple(real_pipe.edits) == EDITS
+    licences = " ".join(origin["licence"] for origin in real_pipe.origins)
+    assert "non-commercial" in licences
+    card = real_pipe.generate_model_card().content
+    assert all(origin["origin"] in card and origin["licence"] in card for origin in real_pipe.origins)
+
+
+def test_the_known_checkpoint_is_built_once(real_pipe: PTIPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pti_hub.checkpoints.packages.importlib.util.find_spec", lambda name: None)
+    again = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu")
+    for name, value in real_pipe.generator.state_dict().items():
+        assert torch.equal(again.generator.state_dict()[name], value)
+
+
+def test_two_faces_are_named(real_pipe: PTIPipeline, astronaut: np.ndarray) -> None:
+    pair = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    with pytest.raises(FaceError, match=r"2 faces found: face=0 at .*face=1 at .*pass face="):
+        real_pipe.invert(pair)
+
+
+def test_an_aligned_portrait_is_left_alone(portraits: list[Path]) -> None:
+    picture = load_image(portraits[0])
+    assert is_aligned(picture, FaceAnalyzer().detect(picture)[0].landmarks, 1024)
+
+
+def test_a_face_too_blurred_to_find(real_pipe: PTIPipeline) -> None:
+    with pytest.raises(FaceError, match="no face found"):
+        real_pipe.invert(Image.new("RGB", (300, 200), "gray"))
