@@ -41,7 +41,7 @@ def main(
     pictures: Annotated[Path | None, typer.Option(help="Folder for what is rendered.")] = None,
     model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = "pti-hub/mobilestylegan-ffhq",
     preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
-    edit: Annotated[str, typer.Option(help="Edit that is rendered, as the main job does.")] = "smile",
+    edit: Annotated[str | None, typer.Option(help="Edit to render as well.")] = None,
 ) -> None:
     """Run the main job on every photograph of a folder."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def main(
     print(table)
 
 
-def measure(pipe: PTIPipeline, path: Path, edit: str, pictures: Path | None) -> dict[str, Any]:
+def measure(pipe: PTIPipeline, path: Path, edit: str | None, pictures: Path | None) -> dict[str, Any]:
     """Metrics of one photograph, before and after tuning."""
     start = time.perf_counter()
     output = pipe(path, edit=edit)
@@ -75,7 +75,8 @@ def measure(pipe: PTIPipeline, path: Path, edit: str, pictures: Path | None) -> 
     pivot = output.personalization.pivots["subject"]
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
-        for name, image in [("aligned", aligned), ("projected", projected), ("tuned", tuned), (edit, output.images[0])]:
+        tiles = [("aligned", aligned), ("projected", projected), ("tuned", tuned), (edit or "", output.images[0])]
+        for name, image in tiles[: 4 if edit else 3]:
             save_image(image, pictures / f"{path.stem}_{name}.png")
     return {
         "picture": path.name,

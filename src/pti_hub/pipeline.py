@@ -29,7 +29,7 @@ from pti_hub.memory import reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import Projection, WProjector, WProjectorConfig
-from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, Tuning, add_deltas, fingerprint
+from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, add_deltas, fingerprint
 
 INDEX_NAME = "model_index.json"
 
@@ -50,6 +50,7 @@ _METHODS: dict[str, dict[str, Any]] = {
     "tuner": {"PivotalTuner": PivotalTuner},
 }
 
+Align: TypeAlias = 'bool | Literal["auto"]'
 StepEndCallback = Callable[[int, dict[str, Any]], None]
 ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
 OneEdit: TypeAlias = "str | tuple[str, float] | Direction | Edit"
@@ -145,7 +146,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         image: ImageOrIdentity | Sequence[ImageOrIdentity],
         edit: EditLike | None = None,
         *,
-        align: bool | Literal["auto"] = "auto",
+        align: Align = "auto",
         face: int | None = None,
         seed: int = 0,
         callback_on_step_end: StepEndCallback | None = None,
@@ -172,28 +173,37 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
                 is unknown.
         """
         edits = parse_edits(edit, self.edits)
-        output = PTIOutput()
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
-        for item in items:
-            # 1. Who: identities that are known, or a photograph still to be learned.
-            if isinstance(item, Personalization):
-                personalization, names = item, list(item.pivots)
-            elif isinstance(item, str) and item in self.identities:
-                assert self.personalization is not None
-                personalization, names = self.personalization, [item]
+        # 1. Who: identities that are known, or photographs still to be learned, all read before the long work begins.
+        people = [
+            item
+            if isinstance(item, Personalization) or (isinstance(item, str) and item in self.identities)
+            else self._target(item, align, face)
+            for item in items
+        ]
+        output = PTIOutput()
+        for person in people:
+            if isinstance(person, Tensor):
+                # 2. Project (Eq. 1).
+                projection = self._project(person, seed, callback_on_step_end)
+                # 3. Tune (Eq. 2).
+                personalization = self._tune("subject", person, projection, seed, callback_on_step_end)
+                names = list(personalization.pivots)
+                output.aligned.extend(to_pil(person))
+                output.projection.extend(to_pil(self._synthesize({}, projection.pivot)))
+            elif isinstance(person, Personalization):
+                personalization, names = person, list(person.pivots)
             else:
-                target = to_tensor(self._prepare(item, align, face), self.generator.resolution).to(self.device)
-                # 2. Project (Eq. 1) and 3. tune (Eq. 2).
-                projection = self._project(target, seed, callback_on_step_end)
-                personalization = self._tune("subject", target, projection, seed, callback_on_step_end)[0]
-                names = ["subject"]
-                output.aligned.extend(to_pil(target))
-                output.projection.extend(to_pil(self._synthesize({}, projection.pivot, [])))
+                assert self.personalization is not None
+                personalization, names = self.personalization, [person]
             # 4. Edit: G(w_p + a·d; θ*).
+            personalization.check(self.generator)
+            weights = add_deltas(self.generator, personalization.deltas)
             for name in names:
-                reconstruction = self._render(personalization, name, [])
-                output.reconstruction.append(reconstruction)
-                output.images.append(self._render(personalization, name, edits) if edits else reconstruction)
+                pivot = personalization.pivots[name][None].to(self.device)
+                reconstruction = to_pil(self._synthesize(weights, pivot))
+                output.reconstruction.extend(reconstruction)
+                output.images.extend(to_pil(self._synthesize(weights, pivot, edits)) if edits else reconstruction)
                 output.metrics.append(personalization.metrics.get(name, {}))
                 output.personalizations.append(personalization)
         return output
@@ -202,7 +212,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         self,
         image: ImageInput,
         *,
-        align: bool | Literal["auto"] = "auto",
+        align: Align = "auto",
         face: int | None = None,
         seed: int = 0,
         callback_on_step_end: StepEndCallback | None = None,
@@ -212,14 +222,13 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         Returns:
             The pivot with its noise maps.
         """
-        target = to_tensor(self._prepare(image, align, face), self.generator.resolution).to(self.device)
-        return self._project(target, seed, callback_on_step_end)
+        return self._project(self._target(image, align, face), seed, callback_on_step_end)
 
     def personalize(
         self,
         images: Mapping[str, ImageInput] | ImageInput,
         *,
-        align: bool | Literal["auto"] = "auto",
+        align: Align = "auto",
         face: int | None = None,
         seed: int = 0,
         callback_on_step_end: StepEndCallback | None = None,
@@ -236,9 +245,9 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         if len(named) != 1:
             raise InputError(f"{len(named)} identities {list(named)}; one at a time can be learned")
         ((name, image),) = named.items()
-        target = to_tensor(self._prepare(image, align, face), self.generator.resolution).to(self.device)
+        target = self._target(image, align, face)
         projection = self._project(target, seed, callback_on_step_end)
-        return self._tune(name, target, projection, seed, callback_on_step_end)[0]
+        return self._tune(name, target, projection, seed, callback_on_step_end)
 
     def edit(self, identity: Personalization | str, edit: EditLike | None = None) -> list[Image.Image]:
         """Render identities that were tuned before: G(w_p + a·d; θ*).
@@ -349,8 +358,8 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         """Load a pipeline.
 
         Args:
-            pretrained_model_name_or_path: A known checkpoint (`pti_hub.checkpoints.known.KNOWN_CHECKPOINTS`), a folder, or a
-                Hub id. A known checkpoint is built once, into the user's cache.
+            pretrained_model_name_or_path: A known checkpoint (`pti_hub.checkpoints.known.KNOWN_CHECKPOINTS`), a folder,
+                or a Hub id. A known checkpoint is built once, into the user's cache.
             preset: Schedule to use instead of the saved one, see `set_preset`.
             device: Where to; accelerate's choice by default.
             torch_dtype: The weights' type.
@@ -436,16 +445,19 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
 
     # The steps of a call
 
-    def _prepare(self, image: ImageInput, align_mode: bool | Literal["auto"], face: int | None) -> Image.Image:
-        """Photograph → picture as the generator knows them."""
-        if align_mode not in (True, False, "auto"):
-            raise InputError(f"align={align_mode!r}; expected True, False or 'auto'")
+    def _target(self, image: ImageInput, mode: Align, face: int | None) -> Tensor:
+        """Photograph → x `[1, 3, R, R]`, as the generator knows pictures."""
+        return to_tensor(self._aligned(image, mode, face), self.generator.resolution).to(self.device)
+
+    def _aligned(self, image: ImageInput, mode: Align, face: int | None) -> Image.Image:
+        if mode not in (True, False, "auto"):
+            raise InputError(f"align={mode!r}; expected True, False or 'auto'")
         picture = load_image(image)
-        if align_mode is False or (align_mode == "auto" and not self.aligns_faces):
+        if mode is False or (mode == "auto" and not self.aligns_faces):
             return picture
         faces = FaceAnalyzer().detect(picture)
         size = self.generator.resolution
-        if align_mode == "auto" and face is None and any(is_aligned(picture, f.landmarks, size) for f in faces):
+        if mode == "auto" and face is None and any(is_aligned(picture, f.landmarks, size) for f in faces):
             return picture
         try:
             chosen = select(faces, face)
@@ -459,7 +471,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
 
     def _tune(
         self, name: str, target: Tensor, projection: Projection, seed: int, callback: StepEndCallback | None
-    ) -> tuple[Personalization, Tuning]:
+    ) -> Personalization:
         first = self.projector.config.num_steps
         with self._progress("tune", self.tuner.config.num_steps, callback, first) as on_step:
             tuning = self.tuner.tune(self.generator, self.perceptual, projection.pivot, target, on_step)
@@ -471,16 +483,10 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         }
         base = {"name": self.name, "fingerprint": fingerprint(self.generator)}
         pivots = {name: projection.pivot[0]}
-        return Personalization(tuning.deltas, pivots, base, {name: tuning.metrics}, settings), tuning
-
-    def _render(self, personalization: Personalization, name: str, edits: Sequence[Edit]) -> Image.Image:
-        personalization.check(self.generator)
-        weights = add_deltas(self.generator, personalization.deltas)
-        pivot = personalization.pivots[name][None].to(self.device)
-        return to_pil(self._synthesize(weights, pivot, edits))[0]
+        return Personalization(tuning.deltas, pivots, base, {name: tuning.metrics}, settings)
 
     @torch.no_grad()
-    def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit]) -> Tensor:
+    def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit] = ()) -> Tensor:
         ws = broadcast_ws(self.generator, pivot)
         for edit in edits:
             ws = edit.apply(ws)
