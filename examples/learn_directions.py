@@ -39,8 +39,8 @@ LABELS = ("smile", "age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth
 CONTROLLED = [i for i, label in enumerate(LABELS) if label != "roll"]
 # Strength 1.0 of each edit, in standard deviations of its label among the samples; 0.7 of pose are 11 degrees.
 STEPS = {"smile": 1.0, "age": 1.0, "pose": 0.7, "gender": 1.0, "eyes_open": 1.2, "mouth_open": 1.2}
-# Up to 32² and the first layer of 64²: the finer ones paint colours and background, which no edit is about.
-LAST_LAYER = 7
+# Up to 64² and the first layer of 128²: the finer ones paint colours and background, which no edit is about.
+LAST_LAYER = 9
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 CHUNK = 50  # pictures a task: what an interruption loses
@@ -134,7 +134,7 @@ def pool(face_api: Path, workers: int) -> Any:
 def sample(
     run: Run,
     face_api: FaceApi,
-    samples: Annotated[int, typer.Option(help="Pictures to render and label.", min=CHUNK)] = 6000,
+    samples: Annotated[int, typer.Option(help="Pictures to render and label.", min=CHUNK)] = 2000,
     workers: Workers = 2,
 ) -> None:
     """Draw latents, render them, label the faces."""
@@ -218,6 +218,25 @@ def _ridge_path(w: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> list[np.
     return [vectors @ (projected / (values + penalty)[:, None]) for penalty in penalties]
 
 
+def independent(b: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Steps that move one prediction w B by 1 and the others by 0: D = M B (BᵀMB)⁻¹.
+
+    M is the root of the covariance Σ of W. With M = 1 the steps are the shortest, but lie where W is thin and the
+    regression knows little; with M = Σ they are the most natural, but change more about the face than the label.
+
+    Args:
+        b: B [w_dim, K].
+        w: [N, w_dim], centred.
+
+    Returns:
+        Steps [K, w_dim].
+    """
+    values, vectors = np.linalg.eigh(w.T @ w / len(w))
+    mb = vectors @ (np.sqrt(values.clip(0))[:, None] * (vectors.T @ b))
+    steps: np.ndarray = mb @ np.linalg.inv(b.T @ mb)
+    return steps.T
+
+
 @app.command()
 def fit(
     run: Run,
@@ -232,8 +251,7 @@ def fit(
     b, explained = ridge(samples.w, samples.labels[:, CONTROLLED])
     print(f"{len(samples.w)} samples; variance explained:", dict(zip(names, explained.round(2).tolist(), strict=True)))
     base = latents(probes, seed=1_000_000)
-    # The shortest steps that move one prediction by 1 and the others by 0: D = B (BᵀB)⁻¹.
-    d = torch.from_numpy(b @ np.linalg.inv(b.T @ b)).float().T[:, None].repeat(1, base.shape[1], 1)
+    d = torch.from_numpy(independent(b, samples.w)).float()[:, None].repeat(1, base.shape[1], 1)
     d[:, LAST_LAYER + 1 :] = 0
     with pool(face_api, workers) as workers_:
         for _ in range(rounds):

@@ -136,7 +136,8 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
         self.aligns_faces = aligns_faces
-        self.name = name
+        # Taken before any cast: deltas fit the same weights in every type.
+        self.base = {"name": name, "fingerprint": fingerprint(generator)}
         self.origins = [dict(origin) for origin in origins]
         self.personalization: Personalization | None = None
         self._progress_bar_config: dict[str, Any] = {}
@@ -197,7 +198,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
                 assert self.personalization is not None
                 personalization, names = self.personalization, [person]
             # 4. Edit: G(w_p + a·d; θ*).
-            personalization.check(self.generator)
+            personalization.check(self.base)
             weights = add_deltas(self.generator, personalization.deltas)
             for name in names:
                 pivot = personalization.pivots[name][None].to(self.device)
@@ -284,8 +285,13 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         """
         if not isinstance(personalization, Personalization):
             personalization = Personalization.from_pretrained(personalization, **download)
-        personalization.check(self.generator)
+        personalization.check(self.base)
         self.personalization = personalization
+
+    @property
+    def name(self) -> str:
+        """What a personalisation calls its base."""
+        return self.base["name"]
 
     @property
     def device(self) -> torch.device:
@@ -481,9 +487,8 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
             "seed": seed,
             "steps": tuning.num_steps,
         }
-        base = {"name": self.name, "fingerprint": fingerprint(self.generator)}
         pivots = {name: projection.pivot[0]}
-        return Personalization(tuning.deltas, pivots, base, {name: tuning.metrics}, settings)
+        return Personalization(tuning.deltas, pivots, self.base, {name: tuning.metrics}, settings)
 
     @torch.no_grad()
     def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit] = ()) -> Tensor:

@@ -76,7 +76,7 @@ class StyledConv(nn.Module):
         x = F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
         # In place: a convolution's gradient needs its input, never its output.
         if noise is not None:
-            x = x.add_(noise * self.noise_strength)
+            x = x.add_((noise * self.noise_strength).to(x.dtype))
         return F.leaky_relu_(x, LEAKY_SLOPE)
 
 
@@ -201,14 +201,10 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         weight, bias = self.to_image.weight, self.to_image.bias
         if size < self.resolution:
             # The low-pass band is the picture at half the size, times two.
-            weight, bias = weight[:3] / 2, bias[:3] / 2 if bias is not None else None
-            factor = self.resolution // 2 // size
-            if factor > 1:
-                # The layer is linear, so filtering its input is the same and leaves less to convolve.
-                x = F.avg_pool2d(x, factor)
+            weight, bias = weight[:3] / 2, None if bias is None else bias[:3] / 2
         x = F.conv2d(x, weight * scale[0], bias) if len(scale) == 1 else F.conv2d(x * scale.to(x.dtype), weight, bias)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        return inverse_haar(x) if size == self.resolution else x
+        return inverse_haar(x) if size == self.resolution else F.avg_pool2d(x, self.resolution // 2 // size)
 
     def _convs(self) -> list[StyledConv]:
         return [module for module in self.modules() if isinstance(module, StyledConv)]

@@ -5,7 +5,6 @@ forward and backward passes over the image."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,18 +225,6 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
         layers = zip(self._activations(image), target.layers, self._scales(), strict=True)
         return torch.stack([_LayerDistance.apply(*layer) for layer in layers]).sum(dim=0)
 
-    def mixed_precision(self) -> AbstractContextManager[None]:
-        """Autocast to bfloat16 for the hot loops, on devices that compute it natively; elsewhere nothing changes.
-
-        Distances made here are for optimising; figures to be reported are made outside.
-        """
-        device = self.mean.device
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            native = device.type == "cpu" and _cpu_computes_bf16()
-        return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
-
     def _check(self, image: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
             raise InputError(
@@ -260,12 +247,6 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
             if index in taps:
                 activations.append(x)
         return activations
-
-
-def _cpu_computes_bf16() -> bool:
-    # PyTorch has no public name for it yet.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def _convert_lpips_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from pti_hub.errors import InputError
 from pti_hub.generators import Generator
 from pti_hub.memory import reused_memory
 from pti_hub.perceptual import LPIPS
+from pti_hub.precision import mixed_precision
 
 StepCallback = Callable[[int, dict[str, Tensor]], None]
 
@@ -114,7 +115,7 @@ class WProjector:
         random = torch.Generator().manual_seed(seed)
 
         # 1. The target's features, once.
-        with perceptual.mixed_precision():
+        with mixed_precision(device):
             features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
 
         # 2. Start from the mean of W and from new noise.
@@ -133,8 +134,8 @@ class WProjector:
                 w_near = w + torch.randn(w.shape, generator=random).to(device) * spread
 
                 # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
-                picture = generator.synthesis(w_near, noise=noise, resolution=size)
-                with perceptual.mixed_precision():
+                with mixed_precision(device):
+                    picture = generator.synthesis(w_near, noise=noise, resolution=size)
                     distance = perceptual(picture, features).sum()
                 loss = distance + cfg.noise_weight * noise_regularization(noise)
                 optimizer.zero_grad(set_to_none=True)

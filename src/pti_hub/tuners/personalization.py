@@ -60,16 +60,20 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
     def __repr__(self) -> str:
         return f"Personalization({', '.join(self.pivots)}; base {self.base.get('name')})"
 
-    def check(self, generator: Generator) -> None:
+    def check(self, base: Mapping[str, str]) -> None:
         """Make sure that the deltas belong to a generator.
+
+        Args:
+            base: The generator's `"name"` and `"fingerprint"`.
 
         Raises:
             InputError: It has other weights than the one that was tuned.
         """
-        if (found := fingerprint(generator)) != self.base.get("fingerprint"):
+        if base["fingerprint"] != self.base.get("fingerprint"):
             raise InputError(
                 f"this personalisation was tuned on {self.base.get('name')!r} with weights "
-                f"{self.base.get('fingerprint', '')[:12]}…, the generator here has {found[:12]}…; load that base"
+                f"{self.base.get('fingerprint', '')[:12]}…, but {base['name']!r} here has "
+                f"{base['fingerprint'][:12]}…; load that base"
             )
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:

@@ -13,6 +13,7 @@ from pti_hub.errors import InputError
 from pti_hub.generators import Generator, tuned_synthesis
 from pti_hub.memory import reused_memory
 from pti_hub.perceptual import LPIPS
+from pti_hub.precision import mixed_precision
 
 StepCallback = Callable[[int, dict[str, Tensor]], None]
 
@@ -112,7 +113,7 @@ class PivotalTuner:
             raise InputError(
                 f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, {generator.resolution}]"
             )
-        with perceptual.mixed_precision():
+        with mixed_precision(target.device):
             features = perceptual.target_features(target)
         theta = {
             name: p.detach().float().clone().requires_grad_()
@@ -126,7 +127,7 @@ class PivotalTuner:
             for step in range(cfg.num_steps + 1):
                 # 1. L_LPIPS(x, x^p) + λ_L2 L_L2(x, x^p) with x^p = G(w_p; θ*)
                 picture = tuned_synthesis(generator, theta, pivot)
-                with perceptual.mixed_precision():
+                with mixed_precision(target.device):
                     lpips = perceptual(picture, features).mean()
                 mse = F.mse_loss(picture, target)
                 loss = cfg.lpips_weight * lpips + cfg.l2_weight * mse
