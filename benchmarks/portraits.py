@@ -1,6 +1,6 @@
 """How well photographs are reconstructed: the main job over a folder, one line a picture, and a table.
 
-    python benchmarks/portraits.py ../shared/data/faces --out benchmarks/results/portraits
+    python benchmarks/portraits.py ../shared/data/faces --out docs/results/portraits
 
 A run that was stopped goes on with what is missing. No picture is kept unless `--pictures` names a folder.
 """
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
@@ -47,15 +49,19 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     results = out.with_suffix(".jsonl")
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    if any(row["preset"] != preset for row in rows):
+        sys.exit(f"error: {results} was made with another preset than {preset!r}; give another --out")
     done = {row["picture"] for row in rows}
     pipe = PTIPipeline.from_pretrained(model, preset=preset)
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
         if path.name in done:
             continue
-        rows.append(measure(pipe, path, edit, pictures))
+        rows.append({"preset": preset, **measure(pipe, path, edit, pictures)})
         with results.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
         print(rows[-1], flush=True)
+    if not rows:
+        sys.exit(f"error: no .jpg or .png in {folder}")
     table = markdown(rows)
     out.with_suffix(".md").write_text(table)
     print(table)
@@ -94,8 +100,10 @@ def measure(pipe: PTIPipeline, path: Path, edit: str | None, pictures: Path | No
 
 
 def identity(picture: Image.Image) -> Any:
-    """Embedding of the largest face."""
+    """Embedding of the widest face; not a number where there is none."""
     faces = FaceAnalyzer().detect(picture)
+    if not faces:
+        return np.full(128, np.nan, np.float32)
     return embedding(picture, max(faces, key=lambda face: face.box[2] - face.box[0]))
 
 

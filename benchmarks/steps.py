@@ -16,7 +16,7 @@ import torch
 import typer
 
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
-from pti_hub.memory import reused_memory
+from pti_hub.loops import reused_memory
 
 
 def main(

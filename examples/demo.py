@@ -6,6 +6,8 @@ make demo                                    # NASA's portrait of Eileen Collins
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,7 +18,8 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from pti_hub import PTIPipeline
-from pti_hub.faces import FaceAnalyzer, embedding, identity_distance, select
+from pti_hub.errors import PTIError
+from pti_hub.faces import FaceAnalyzer, embedding, identity_distance
 from pti_hub.images import load_image, save_image
 
 TILE = 320  # side of a picture on the sheet, pixels
@@ -27,6 +30,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("outputs/demo"),
     model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = "pti-hub/mobilestylegan-ffhq",
     preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
+    face: Annotated[int | None, typer.Option(help="Which face, from left to right, where there are several.")] = None,
 ) -> None:
     """Personalise the generator to a photograph, edit it both ways along every direction, and write a contact sheet."""
     clock = {"start": time.perf_counter()}
@@ -43,7 +47,7 @@ def main(
         clock.setdefault("find and align the face", time.perf_counter())
         clock["project" if metrics["stage"] == "project" else "tune"] = time.perf_counter()
 
-    result = pipe(photograph, callback_on_step_end=on_step)
+    result = pipe(photograph, face=face, callback_on_step_end=on_step)
     aligned, projection, tuned = result.aligned[0], result.projection[0], result.reconstruction[0]
     clock["render"] = time.perf_counter()
 
@@ -56,21 +60,23 @@ def main(
 
     out.mkdir(parents=True, exist_ok=True)
     for label, picture in tiles:
-        save_image(picture, out / f"{label.replace(' ', '_')}.png")
+        save_image(picture, out / f"{re.sub('[^a-z0-9+-]', '_', label)}.png")
     save_image(contact_sheet(tiles, columns=4), out / "contact_sheet.png")
     result.personalization.save_pretrained(out / "personalization")
 
     print(f"reconstruction  LPIPS {result.metrics[0]['lpips']:.3f}  MSE {result.metrics[0]['mse']:.4f}")
-    target = identity(aligned)
     for label, picture in [("projection", projection), ("tuned", tuned)]:
-        print(f"identity        distance to the photograph {identity_distance(target, identity(picture)):.2f}, {label}")
+        print(f"identity        distance to the photograph {distance(aligned, picture)}, {label}")
     print("time            " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in laps(clock)))
     print(f"pictures        {out / 'contact_sheet.png'} and {len(tiles)} more")
 
 
-def identity(picture: Image.Image) -> Any:
-    """Embedding of the only face in a picture."""
-    return embedding(picture, select(FaceAnalyzer().detect(picture)))
+def distance(a: Image.Image, b: Image.Image) -> str:
+    """Distance of the two faces' embeddings; under 0.6 dlib takes them for one person."""
+    detected = [FaceAnalyzer().detect(picture) for picture in (a, b)]
+    if not all(detected):
+        return "unknown, no face was found,"
+    return f"{identity_distance(*(embedding(p, faces[0]) for p, faces in zip((a, b), detected, strict=True))):.2f}"
 
 
 def laps(clock: dict[str, float]) -> list[tuple[str, float]]:
@@ -94,4 +100,7 @@ def contact_sheet(tiles: Sequence[tuple[str, Image.Image]], columns: int) -> Ima
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except PTIError as error:
+        sys.exit(f"error: {error}")

@@ -32,16 +32,18 @@ from tqdm import tqdm
 from pti_hub.checkpoints.openvino import load_mobile_stylegan
 from pti_hub.edits import Direction, load_edits, save_edits
 from pti_hub.faces import FaceAnalyzer, embedding, eye_openness, head_pose, mouth_openness
-from pti_hub.memory import reused_memory
+from pti_hub.loops import reused_memory
 
 # pitch and roll are no edits, but pitch is held still while others move; of roll FFHQ's alignment leaves nothing.
 LABELS = ("smile", "age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth_open")
 CONTROLLED = [i for i, label in enumerate(LABELS) if label != "roll"]
 # Strength 1.0 of each edit, in standard deviations of its label among the samples; 0.7 of pose are 11 degrees.
-STEPS = {"smile": 1.0, "age": 1.0, "pose": 0.7, "gender": 1.0, "eyes_open": 1.2, "mouth_open": 1.2}
+STEPS = {"smile": 1.0, "age": 1.0, "pose": 0.7, "gender": 0.9, "eyes_open": 1.2, "mouth_open": 1.2}
 # Up to 64² and the first layer of 128²: the finer ones paint colours and background, which no edit is about.
 LAST_LAYER = 9
-STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+# Glasses, which come with age among FFHQ's faces, are put on by the coarsest layers; wrinkles are not.
+FIRST_LAYER = {"age": 3}
+STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 CHUNK = 50  # pictures a task: what an interruption loses
 RESOLUTION = 512
@@ -253,6 +255,8 @@ def fit(
     base = latents(probes, seed=1_000_000)
     d = torch.from_numpy(independent(b, samples.w)).float()[:, None].repeat(1, base.shape[1], 1)
     d[:, LAST_LAYER + 1 :] = 0
+    for k, name in enumerate(names):
+        d[k, : FIRST_LAYER.get(name, 0)] = 0
     with pool(face_api, workers) as workers_:
         for _ in range(rounds):
             ws = torch.stack([torch.stack([base - step, base + step]) for step in d])
@@ -304,7 +308,7 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
 
     Returns:
         `hit_rate`: how often the label moves the right way at -1 and 1. `monotone_rate`: share of latents whose label
-        never falls from -2 to 2 by steps of 1, and `monotone_rate_half_steps` by steps of 0.5. `shift`: mean way of
+        never falls from -2 to 2 by steps of 1. `shift`: mean way of
         the label at -1 and 1, in standard deviations; `other_shifts`: mean absolute way of the others;
         `identity_distance`: median distance to the unedited face at -1 and 1, `identity_below_half`: share below 0.5.
         `faces_lost`: share of all pictures without exactly one face.
@@ -312,13 +316,11 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
     own = LABELS.index(name)
     zero, minus, plus = (STRENGTHS.index(s) for s in (0.0, -1.0, 1.0))
     moved = np.stack([labels[zero] - labels[minus], labels[plus] - labels[zero]])
-    rises = np.diff(labels[::2, :, own], axis=0)
-    rises_half = np.diff(labels[..., own], axis=0)
+    rises = np.diff(labels[..., own], axis=0)
     distance = np.linalg.norm(embeddings[[minus, plus]] - embeddings[zero], axis=-1)
     result: dict[str, Any] = {
         "hit_rate": (moved[..., own] > 0).mean(),
         "monotone_rate": (rises >= 0).all(axis=0).mean(),
-        "monotone_rate_half_steps": (rises_half >= 0).all(axis=0).mean(),
         "shift": np.nanmean(moved[..., own]),
         "identity_distance": np.nanmedian(distance),
         "identity_below_half": (distance < 0.5).mean(),
@@ -339,13 +341,12 @@ def sheet(
     """Draw a contact sheet: a row an edit, strengths from -2 to 2."""
     torch.set_grad_enabled(False)
     generator, size = load_mobile_stylegan(), 256
-    strengths = [s for s in STRENGTHS if s == int(s)]
     rows = [(d, w) for w in latents(count, seed) for d in load_edits(catalogue).values()]
-    canvas = Image.new("RGB", (size * len(strengths), size * len(rows)))
+    canvas = Image.new("RGB", (size * len(STRENGTHS), size * len(rows)))
     draw = ImageDraw.Draw(canvas)
     with reused_memory():
         for y, (direction, w) in enumerate(rows):
-            for x, strength in enumerate(strengths):
+            for x, strength in enumerate(STRENGTHS):
                 image = to_pil(generator.synthesis(direction.apply(w[None], strength), resolution=size)[0])
                 canvas.paste(image, (size * x, size * y))
                 draw.text(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +74,31 @@ def photograph(generator: MobileStyleGAN) -> torch.Tensor:
     """A picture `[3, 64, 64]` that the generator can nearly make."""
     w = generator.mapping(torch.randn(1, 16, generator=torch.Generator().manual_seed(3)), truncation=0.5)
     return generator.synthesis(w)[0].clamp(-1, 1)
+
+
+RenderElsewhere = Callable[[Path, str, str], np.ndarray]
+
+RENDER = """
+import sys, numpy as np
+from pti_hub import PTIPipeline
+pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
+np.save(sys.argv[4], np.asarray(pipe(sys.argv[2], edit=sys.argv[3]).images[0]))
+"""
+
+
+@pytest.fixture
+def render_elsewhere(tmp_path: Path) -> RenderElsewhere:
+    """Renders an identity of a saved folder in a new process without a network."""
+
+    def render(folder: Path, identity: str, edit: str) -> np.ndarray:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+        out = tmp_path / "elsewhere.npy"
+        subprocess.run(
+            [sys.executable, "-c", RENDER, str(folder), identity, edit, str(out)], check=True, env=environment
+        )
+        return np.asarray(np.load(out))
+
+    return render
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,7 @@ def test_several_faces_are_listed_with_how_to_choose() -> None:
     with pytest.raises(FaceError) as caught:
         select(faces)
     message = str(caught.value)
-    assert "face=0 at (10, 20, 50×60), face=1 at (200, 20, 50×60); pass face=" in message
+    assert "face=0 at (10, 20, 50×60), face=1 at (200, 20, 50×60); choose one with face=" in message
     assert select(faces, 1) is faces[1]
 
 

@@ -86,9 +86,11 @@ def test_the_paper_schedule() -> None:
     assert (config.rampup, config.rampdown, config.noise_factor, config.noise_ramp) == (0.05, 0.25, 0.05, 0.75)
 
 
-@pytest.mark.parametrize("values", [{"num_steps": 0}, {"learning_rate": -1.0}])
+@pytest.mark.parametrize(
+    "values", [{"num_steps": 0}, {"num_steps": 2.5}, {"learning_rate": -1.0}, {"resolution": 0}, {"noise_ramp": 0.0}]
+)
 def test_bad_hyper_parameters(values: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="expected both above zero"):
+    with pytest.raises(InputError, match=r"expected a (whole )?number above zero"):
         WProjectorConfig(**values)  # type: ignore[arg-type]
 
 

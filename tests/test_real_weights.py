@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import RenderElsewhere
 from PIL import Image
 
-from pti_hub import FaceError, PivotalTuner, PivotalTunerConfig, PTIOutput, PTIPipeline, WProjector, WProjectorConfig
+from pti_hub import (
+    FaceError,
+    PivotalTuner,
+    PivotalTunerConfig,
+    PTIOutput,
+    PTIPipeline,
+    WeightsError,
+    WProjector,
+    WProjectorConfig,
+)
+from pti_hub.checkpoints.known import cache_folder
 from pti_hub.faces import FaceAnalyzer, is_aligned
 from pti_hub.images import load_image, to_tensor
 
@@ -46,29 +56,20 @@ def test_the_edit_shows(output: PTIOutput) -> None:
     assert np.abs(difference).mean() > 1
 
 
-RENDER = """
-import sys, numpy as np
-from pti_hub import PTIPipeline
-pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
-np.save(sys.argv[2], np.asarray(pipe("subject", edit="smile").images[0]))
-"""
-
-
 def test_saved_and_loaded_offline_it_gives_the_same_bits(
-    real_pipe: PTIPipeline, output: PTIOutput, tmp_path: Path
+    real_pipe: PTIPipeline, output: PTIOutput, tmp_path: Path, render_elsewhere: RenderElsewhere
 ) -> None:
     real_pipe.load_personalization(output.personalization)
     real_pipe.save_pretrained(tmp_path / "saved")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
-    arguments = [str(tmp_path / "saved"), str(tmp_path / "out.npy")]
-    subprocess.run([sys.executable, "-c", RENDER, *arguments], check=True, env=environment)
-    assert np.array_equal(np.load(tmp_path / "out.npy"), np.asarray(output.images[0]))
+    elsewhere = render_elsewhere(tmp_path / "saved", "subject", "smile")
+    assert np.array_equal(elsewhere, np.asarray(output.images[0]))
 
 
 def test_the_known_checkpoint(real_pipe: PTIPipeline) -> None:
     assert tuple(real_pipe.edits) == EDITS
     licences = " ".join(origin["licence"] for origin in real_pipe.origins)
     assert "non-commercial" in licences
+    assert "300-W" in licences
     card = real_pipe.generate_model_card().content
     assert all(origin["origin"] in card and origin["licence"] in card for origin in real_pipe.origins)
 
@@ -80,9 +81,19 @@ def test_the_known_checkpoint_is_built_once(real_pipe: PTIPipeline, monkeypatch:
         assert torch.equal(again.generator.state_dict()[name], value)
 
 
+def test_the_command_in_the_error_mends_a_damaged_cache(real_pipe: PTIPipeline) -> None:
+    path = cache_folder("pti-hub/mobilestylegan-ffhq") / "generator" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError) as caught:
+        PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu")
+    command = str(caught.value).split("have it built again: ")[1]
+    subprocess.run(shlex.split(command), check=True)
+    PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu")
+
+
 def test_two_faces_are_named(real_pipe: PTIPipeline, astronaut: np.ndarray) -> None:
     pair = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
-    with pytest.raises(FaceError, match=r"2 faces found: face=0 at .*face=1 at .*pass face="):
+    with pytest.raises(FaceError, match=r"2 faces found: face=0 at .*face=1 at .*choose one with face="):
         real_pipe.invert(pair)
 
 

@@ -1,6 +1,15 @@
 """PTI Hub: personalise a StyleGAN to a photograph with Pivotal Tuning, edit it, share it."""
 
-from pti_hub.errors import FaceError, ImageError, InputError, MissingDependencyError, PTIError, WeightsError
+from pti_hub.edits import Direction, Edit
+from pti_hub.errors import (
+    FaceError,
+    ImageError,
+    InputError,
+    MissingDependencyError,
+    PTIError,
+    SaveError,
+    WeightsError,
+)
 from pti_hub.pipeline import PRESETS, PTIOutput, PTIPipeline
 from pti_hub.projectors import Projection, WProjector, WProjectorConfig
 from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig
@@ -8,6 +17,8 @@ from pti_hub.version import __version__
 
 __all__ = [
     "PRESETS",
+    "Direction",
+    "Edit",
     "FaceError",
     "ImageError",
     "InputError",
@@ -19,6 +30,7 @@ __all__ = [
     "PivotalTuner",
     "PivotalTunerConfig",
     "Projection",
+    "SaveError",
     "WProjector",
     "WProjectorConfig",
     "WeightsError",

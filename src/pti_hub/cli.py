@@ -10,9 +10,11 @@ import typer
 
 from pti_hub.edits import parse_edit_text
 from pti_hub.errors import PTIError
+from pti_hub.files import check_replaceable, saving
 from pti_hub.images import save_image
 from pti_hub.pipeline import PRESETS, PTIPipeline
 from pti_hub.tuners import Personalization
+from pti_hub.tuners.personalization import CONFIG_NAME
 
 DEFAULT_CHECKPOINT = "pti-hub/mobilestylegan-ffhq"
 
@@ -39,15 +41,24 @@ def edit(
     """Invert a photograph, tune the generator to it, and edit it."""
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
     wanted = [parse_edit_text(text) for text in edits or []]
-    if photo.is_dir():
-        result = pipe(Personalization.from_pretrained(photo), wanted)
-    else:
-        result = pipe(photo, wanted, align="auto" if align else False, face=face, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
+    check_replaceable(out / "personalization", CONFIG_NAME)
+    new = not out.exists()
+    with saving(out):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        if photo.is_dir():
+            result = pipe(Personalization.from_pretrained(photo), wanted)
+        else:
+            result = pipe(photo, wanted, align="auto" if align else False, face=face, seed=seed)
+            # First what took minutes.
+            result.personalization.save_pretrained(out / "personalization")
+    except PTIError:
+        if new:
+            out.rmdir()
+        raise
     if result.aligned:
         save_image(result.aligned[0], out / "aligned.png")
         save_image(result.projection[0], out / "projection.png")
-        result.personalization.save_pretrained(out / "personalization")
     for i, name in enumerate(result.personalizations[0].pivots):
         suffix = "" if len(result.images) == 1 else f"_{i}"
         save_image(result.reconstruction[i], out / f"reconstruction{suffix}.png")

@@ -25,3 +25,7 @@ class WeightsError(PTIError, OSError):
 
 class MissingDependencyError(PTIError, ImportError):
     """An optional package is needed; the message gives the command that installs it."""
+
+
+class SaveError(PTIError, OSError):
+    """A file or folder can't be written; what was there before is whole."""

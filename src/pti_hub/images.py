@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from pti_hub.errors import ImageError
+from pti_hub.files import saving
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is read, in pixels: a file of a few kB can claim to be of any size."""
@@ -125,11 +126,12 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         raise ImageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} doesn't exist")
     # Beside the target, since a rename is only atomic within one file system.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        image.save(partial, format=file_format, quality=95)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with saving(path):
+        try:
+            image.save(partial, format=file_format, quality=95)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _read_file(path: Path) -> Image.Image:

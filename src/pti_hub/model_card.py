@@ -9,8 +9,8 @@ from huggingface_hub import ModelCard, ModelCardData
 _HOW = """```python
 from pti_hub import PTIPipeline
 
-pipe = PTIPipeline.from_pretrained("{name}")
-pipe("photo.jpg", edit="{edit}").images[0].save("edited.png")
+pipe = PTIPipeline.from_pretrained("this repository or folder")
+pipe({call}).images[0].save("edited.png")
 ```"""
 
 _CITATION = """```bibtex
@@ -40,22 +40,28 @@ def pipeline_card(
     sections = [
         f"# {name}",
         "A StyleGAN pipeline for editing real photographs by Pivotal Tuning.",
-        _HOW.format(name=name, edit=edits[0] if edits else ""),
+        _HOW.format(call='"photo.jpg"' + (f', edit="{edits[0]}"' if edits else "")),
         f"Edits: {', '.join(edits) or 'none'}.",
     ]
     if identities:
         sections.append(f"Personalised to: {', '.join(identities)}. No photograph is stored.")
     sections += ["## Origin and licence of the weights", _origins(origins), "## Citation", _CITATION]
-    return _card(sections, "image-to-image")
+    return _card(sections)
 
 
-def personalization_card(base: str, identities: Sequence[str], metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
+def personalization_card(
+    base: str,
+    identities: Sequence[str],
+    metrics: Mapping[str, Mapping[str, float]],
+    origins: Sequence[Mapping[str, str]],
+) -> ModelCard:
     """Card of a personalisation.
 
     Args:
         base: Name of the pipeline it was tuned on.
         identities: Names of its identities.
         metrics: Reconstruction metrics by identity.
+        origins: Of the base's weights, as in `pipeline_card`.
 
     Returns:
         The card, with the Hub's metadata.
@@ -70,7 +76,7 @@ def personalization_card(base: str, identities: Sequence[str], metrics: Mapping[
         "",
         f'pipe = PTIPipeline.from_pretrained("{base}")',
         'pipe.load_personalization("this repository or folder")',
-        f'pipe("{identities[0]}", edit="smile").images[0].save("edited.png")',
+        f'pipe("{identities[0]}").images[0].save("picture.png")',
         "```",
     ]
     sections = [
@@ -78,12 +84,13 @@ def personalization_card(base: str, identities: Sequence[str], metrics: Mapping[
         "Weight deltas and pivots learned by Pivotal Tuning. No photograph is stored.",
         "\n".join(code),
         "\n".join(rows),
-        "## Licence",
-        f"These weights are changes to those of {base}: its licences hold for them too, non-commercial use included.",
+        "## Origin and licence of the weights",
+        f"The deltas are changes to the weights of {base}, whose licences hold for them too:",
+        _origins(origins),
         "## Citation",
         _CITATION,
     ]
-    return _card(sections, "image-to-image")
+    return _card(sections)
 
 
 def _origins(origins: Sequence[Mapping[str, str]]) -> str:
@@ -93,10 +100,10 @@ def _origins(origins: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(["| part | origin | licence |", "|---|---|---|", *rows])
 
 
-def _card(sections: Sequence[str], pipeline_tag: str) -> ModelCard:
+def _card(sections: Sequence[str]) -> ModelCard:
     data = ModelCardData(
         library_name="pti-hub",
-        pipeline_tag=pipeline_tag,
+        pipeline_tag="image-to-image",
         license="other",
         license_name="see-card",
         license_link="README.md",

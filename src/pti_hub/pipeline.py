@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,20 +12,19 @@ from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from accelerate import PartialState
-from huggingface_hub import ModelCard, ModelHubMixin
+from huggingface_hub import ModelCard
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pti_hub.checkpoints.hub import fetch_folder, mend, read_config, read_json, read_tensors
+from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
 from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS, cache_folder
 from pti_hub.edits import Direction, Edit, load_edits, parse_edits, save_edits
 from pti_hub.errors import FaceError, InputError, WeightsError
 from pti_hub.faces import FaceAnalyzer, align, is_aligned, select
-from pti_hub.files import replaced_folder
 from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, tuned_synthesis
 from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
-from pti_hub.memory import reused_memory
+from pti_hub.loops import reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import Projection, WProjector, WProjectorConfig
@@ -91,7 +90,7 @@ class PTIOutput:
         return self.personalizations[0]
 
 
-class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-image"):
+class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-image"):
     """Inverts photographs into a generator, tunes it around them and edits them (Roich et al. 2021).
 
     The parts are attributes and can be swapped: `pipe.projector = WProjector(WProjectorConfig(num_steps=450))`.
@@ -115,6 +114,9 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         >>> pipe(out.personalization, edit=["smile", ("age", -2.0)]).images[0].save("smiling_and_younger.png")
     """
 
+    _marker = INDEX_NAME
+    _owned = frozenset({*_NETWORKS, *_METHODS, "edits", "personalization"})
+
     def __init__(
         self,
         generator: Generator,
@@ -128,16 +130,14 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         origins: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._hub_mixin_config = None  # the index holds it
+        self._name = name
         self.generator = generator
-        self.generator.requires_grad_(False)
         self.perceptual = perceptual
         self.projector = projector or WProjector()
         self.projector_perceptual = projector_perceptual or perceptual
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
         self.aligns_faces = aligns_faces
-        # Taken before any cast: deltas fit the same weights in every type.
-        self.base = {"name": name, "fingerprint": fingerprint(generator)}
         self.origins = [dict(origin) for origin in origins]
         self.personalization: Personalization | None = None
         self._progress_bar_config: dict[str, Any] = {}
@@ -174,6 +174,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
                 is unknown.
         """
         edits = parse_edits(edit, self.edits)
+        self._check_edits(e.direction for e in edits)
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
         # 1. Who: identities that are known, or photographs still to be learned, all read before the long work begins.
         people = [
@@ -182,6 +183,9 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
             else self._target(item, align, face)
             for item in items
         ]
+        for person in people:
+            if isinstance(person, Personalization):
+                person.check(self.generator, self.base)
         output = PTIOutput()
         for person in people:
             if isinstance(person, Tensor):
@@ -198,7 +202,6 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
                 assert self.personalization is not None
                 personalization, names = self.personalization, [person]
             # 4. Edit: G(w_p + a·d; θ*).
-            personalization.check(self.base)
             weights = add_deltas(self.generator, personalization.deltas)
             for name in names:
                 pivot = personalization.pivots[name][None].to(self.device)
@@ -243,6 +246,8 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
             Weight deltas and the pivot.
         """
         named = images if isinstance(images, Mapping) else {"subject": images}
+        if not all(isinstance(name, str) and name for name in named):
+            raise InputError(f"identities named {list(named)}; expected texts")
         if len(named) != 1:
             raise InputError(f"{len(named)} identities {list(named)}; one at a time can be learned")
         ((name, image),) = named.items()
@@ -285,13 +290,24 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         """
         if not isinstance(personalization, Personalization):
             personalization = Personalization.from_pretrained(personalization, **download)
-        personalization.check(self.base)
+        personalization.check(self.generator, self.base)
         self.personalization = personalization
+
+    @property
+    def generator(self) -> Generator:
+        """G; one that is set is frozen, and becomes the base of personalisations."""
+        return self._generator
+
+    @generator.setter
+    def generator(self, generator: Generator) -> None:
+        generator.requires_grad_(False)
+        self._generator = generator
+        self.base = {"name": self._name, "fingerprint": fingerprint(generator)}
 
     @property
     def name(self) -> str:
         """What a personalisation calls its base."""
-        return self.base["name"]
+        return self._name
 
     @property
     def device(self) -> torch.device:
@@ -304,7 +320,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         Raises:
             InputError: The device is unknown or absent, or the type is no floating-point one.
         """
-        if dtype is not None and not dtype.is_floating_point:
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise InputError(f"dtype={dtype}; expected a floating-point type such as torch.float32")
         try:
             for part in _NETWORKS:
@@ -330,36 +346,20 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
 
     # Saving and loading
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:
-        """Write a folder that needs no network and no code but this package's.
-
-        What was there stays whole until the new folder is complete.
-
-        Args:
-            save_directory: The folder.
-            **kwargs: `push_to_hub=True` and its arguments, as in huggingface-hub's mixin.
-
-        Raises:
-            InputError: The folder holds something else.
-        """
-        push = kwargs.pop("push_to_hub", False)
-        with replaced_folder(save_directory, INDEX_NAME) as folder:
-            super().save_pretrained(folder)
-        return self.push_to_hub(**kwargs) if push else None
-
-    def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
-        """Upload to a Hub repository, private unless asked otherwise; arguments as in huggingface-hub's mixin."""
-        return str(super().push_to_hub(repo_id, private=private, **kwargs))
-
+    # Unlike the mixin's it takes no others, so that a misspelt argument is not swallowed.
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
         preset: str | None = None,
         device: torch.device | str | None = None,
         torch_dtype: torch.dtype | None = None,
-        **download: Any,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
     ) -> PTIPipeline:
         """Load a pipeline.
 
@@ -369,7 +369,11 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
             preset: Schedule to use instead of the saved one, see `set_preset`.
             device: Where to; accelerate's choice by default.
             torch_dtype: The weights' type.
-            **download: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download` for the Hub.
+            revision: Branch, tag or commit on the Hub.
+            token: Token for the Hub.
+            cache_dir: Where the Hub's files are kept.
+            local_files_only: Whether the Hub is left alone.
+            force_download: Whether to fetch or build again what is there already.
 
         Raises:
             WeightsError: It can't be had, is damaged, or names a class that is not one of this package's.
@@ -379,12 +383,21 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
         if (known := KNOWN_CHECKPOINTS.get(str(pretrained_model_name_or_path))) is not None:
             folder = cache_folder(known.name)
             with state.local_main_process_first():
-                if download.get("force_download") or not (folder / INDEX_NAME).is_file():
-                    folder.parent.mkdir(parents=True, exist_ok=True)
+                if force_download or not (folder / INDEX_NAME).is_file():
                     cls(**known.components(), name=known.name, origins=known.origins).save_pretrained(folder)
+            remedy = f"have it built again: rm -r '{folder}'"
         else:
-            folder = fetch_folder(pretrained_model_name_or_path, **download)
-        pipe = cls._load(folder)
+            folder = fetch_folder(
+                pretrained_model_name_or_path,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                force_download=force_download,
+            )
+            remedy = "save or fetch it again"
+        with reading(folder, remedy):
+            pipe = cls._load(folder)
         if preset is not None:
             pipe.set_preset(preset)
         return pipe.to(device if device is not None else state.device, torch_dtype)
@@ -392,35 +405,39 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
     @classmethod
     def _load(cls, folder: Path) -> PTIPipeline:
         index = read_json(folder / INDEX_NAME)
+        known = _NETWORKS | _METHODS
+        foreign = [key for key, value in index.items() if isinstance(value, list) and key not in (*known, "origins")]
+        if foreign or index.get("_class_name") != cls.__name__:
+            raise WeightsError(f"{folder / INDEX_NAME} is of a {index.get('_class_name')!r} with parts {foreign}")
         parts: dict[str, Any] = {}
-        for registry in (_NETWORKS, _METHODS):
-            for part, classes in registry.items():
-                if part not in index:
-                    continue
-                entry = index[part]
-                if entry not in [["pti_hub", name] for name in classes]:
-                    raise WeightsError(
-                        f"{folder / INDEX_NAME} names {entry!r} as {part}; "
-                        f"only {', '.join(classes)} of pti_hub is loaded"
-                    )
-                component = classes[entry[1]]
-                if registry is _NETWORKS:
-                    parts[part] = _load_network(component, folder / part)
-                else:
-                    path = folder / part / "config.json"
-                    parts[part] = component(read_config(component.config_class, read_json(path), path))
+        for part, classes in known.items():
+            if part not in index:
+                continue
+            entry = index[part]
+            if entry not in [["pti_hub", name] for name in classes]:
+                raise WeightsError(
+                    f"{folder / INDEX_NAME} names {entry!r} as {part}; only {', '.join(classes)} of pti_hub is loaded"
+                )
+            component = classes[entry[1]]
+            config = read_json(folder / part / "config.json")
+            if part in _NETWORKS:
+                parts[part] = component(**config).eval()
+                parts[part].load_state_dict(read_tensors(folder / part / "model.safetensors"))
+            else:
+                parts[part] = component(component.config_class(**config))
         if missing := {"generator", "perceptual"} - parts.keys():
-            raise WeightsError(f"{folder / INDEX_NAME} names no {' and no '.join(sorted(missing))}; {mend(folder)}")
+            raise WeightsError(f"{folder / INDEX_NAME} names no {' and no '.join(sorted(missing))}")
         if (folder / "edits").is_dir():
             parts["edits"] = load_edits(folder / "edits")
         pipe = cls(
             **parts,
-            aligns_faces=bool(index.get("aligns_faces", True)),
-            name=str(index.get("name", folder.name)),
-            origins=index.get("origins", []),
+            aligns_faces=bool(index["aligns_faces"]),
+            name=str(index["name"]),
+            origins=[{key: str(origin[key]) for key in ("part", "origin", "licence")} for origin in index["origins"]],
         )
+        pipe._check_edits(pipe.edits.values())
         if (folder / "personalization").is_dir():
-            pipe.load_personalization(folder / "personalization")
+            pipe.load_personalization(Personalization._load(folder / "personalization"))
         return pipe
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -451,27 +468,36 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
 
     # The steps of a call
 
+    def _check_edits(self, directions: Iterable[Direction]) -> None:
+        ws = broadcast_ws(self.generator, self.generator.w_avg[None])
+        for direction in directions:
+            direction.apply(ws)
+
     def _target(self, image: ImageInput, mode: Align, face: int | None) -> Tensor:
         """Photograph → x `[1, 3, R, R]`, as the generator knows pictures."""
         return to_tensor(self._aligned(image, mode, face), self.generator.resolution).to(self.device)
 
     def _aligned(self, image: ImageInput, mode: Align, face: int | None) -> Image.Image:
-        if mode not in (True, False, "auto"):
+        if not (isinstance(mode, bool) or (isinstance(mode, str) and mode == "auto")):
             raise InputError(f"align={mode!r}; expected True, False or 'auto'")
         picture = load_image(image)
         if mode is False or (mode == "auto" and not self.aligns_faces):
             return picture
-        faces = FaceAnalyzer().detect(picture)
         size = self.generator.resolution
-        if mode == "auto" and face is None and any(is_aligned(picture, f.landmarks, size) for f in faces):
+        faces = FaceAnalyzer().detect(picture)
+        if face is None and mode == "auto" and any(is_aligned(picture, f.landmarks, size) for f in faces):
             return picture
         try:
-            chosen = select(faces, face)
+            landmarks = select(faces, face).landmarks
         except FaceError as error:
-            raise FaceError(f"{error}, or align=False for a picture that is aligned already") from error
-        return align(picture, chosen.landmarks, size)
+            raise FaceError(f"{error}, or align=False (--no-align) for an aligned picture") from error
+        if mode == "auto" and is_aligned(picture, landmarks, size):
+            return picture
+        return align(picture, landmarks, size)
 
     def _project(self, target: Tensor, seed: int, callback: StepEndCallback | None) -> Projection:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
         with self._progress("project", self.projector.config.num_steps, callback, 0) as on_step:
             return self.projector.project(self.generator, self.projector_perceptual, target, seed, on_step)
 
@@ -488,7 +514,7 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
             "steps": tuning.num_steps,
         }
         pivots = {name: projection.pivot[0]}
-        return Personalization(tuning.deltas, pivots, self.base, {name: tuning.metrics}, settings)
+        return Personalization(tuning.deltas, pivots, self.base, {name: tuning.metrics}, settings, self.origins)
 
     @torch.no_grad()
     def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit] = ()) -> Tensor:
@@ -514,18 +540,6 @@ class PTIPipeline(ModelHubMixin, library_name="pti-hub", pipeline_tag="image-to-
                     callback(first_step + step, {"stage": stage, **values})
 
             yield on_step
-
-
-def _load_network(component: Any, folder: Path) -> Any:
-    config = read_json(folder / "config.json")
-    weights = read_tensors(folder / "model.safetensors")
-    try:
-        network = component(**config)
-        network.load_state_dict(weights)
-    except (TypeError, RuntimeError, InputError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{folder} does not fit {component.__name__} ({reason}); {mend(folder.parent)}") from error
-    return network.eval()
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

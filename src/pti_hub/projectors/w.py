@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pti_hub.errors import InputError
-from pti_hub.generators import Generator
-from pti_hub.memory import reused_memory
+from pti_hub.generators import Generator, tuned_synthesis
+from pti_hub.loops import StepCallback, check_hyper_parameters, check_target, mixed_precision, reused_memory
 from pti_hub.perceptual import LPIPS
-from pti_hub.precision import mixed_precision
-
-StepCallback = Callable[[int, dict[str, Tensor]], None]
 
 
 @dataclass(frozen=True)
@@ -44,10 +39,7 @@ class WProjectorConfig:
     resolution: int = 256
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1 or self.learning_rate <= 0:
-            raise InputError(
-                f"num_steps={self.num_steps}, learning_rate={self.learning_rate}; expected both above zero"
-            )
+        check_hyper_parameters(self, above_zero=("num_steps", "learning_rate", "noise_ramp", "resolution"))
 
     @classmethod
     def paper(cls) -> WProjectorConfig:
@@ -93,7 +85,7 @@ class WProjector:
         """Find the pivot of a picture.
 
         Args:
-            generator: G, frozen here whatever its parameters say.
+            generator: G, frozen whatever its parameters say.
             perceptual: Distance of Eq. 1.
             target: x `[1, 3, R, R]` in [-1, 1], R the generator's resolution.
             seed: Seed of the noise maps and of the perturbation.
@@ -106,10 +98,7 @@ class WProjector:
             InputError: The target's shape is not the generator's.
         """
         cfg = self.config
-        if target.shape != (1, 3, generator.resolution, generator.resolution):
-            raise InputError(
-                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, {generator.resolution}]"
-            )
+        check_target(generator, target)
         device = generator.w_avg.device
         size = min(cfg.resolution, generator.resolution)
         random = torch.Generator().manual_seed(seed)
@@ -118,13 +107,14 @@ class WProjector:
         with mixed_precision(device):
             features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
 
-        # 2. Start from the mean of W and from new noise.
+        # 2. Start from the mean of W and from new noise; θ is constant.
+        theta = {name: p.detach() for name, p in generator.named_parameters()}
         w = generator.w_avg[None].float().clone().requires_grad_()
         noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
         optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
         distance = torch.zeros(())
 
-        with reused_memory(), _frozen(generator):
+        with reused_memory():
             for step in range(cfg.num_steps):
                 t = step / cfg.num_steps
                 optimizer.param_groups[0]["lr"] = cfg.learning_rate * learning_rate_factor(t, cfg.rampup, cfg.rampdown)
@@ -135,7 +125,7 @@ class WProjector:
 
                 # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
                 with mixed_precision(device):
-                    picture = generator.synthesis(w_near, noise=noise, resolution=size)
+                    picture = tuned_synthesis(generator, theta, w_near, noise=noise, resolution=size)
                     distance = perceptual(picture, features).sum()
                 loss = distance + cfg.noise_weight * noise_regularization(noise)
                 optimizer.zero_grad(set_to_none=True)
@@ -181,18 +171,3 @@ def learning_rate_factor(t: float, rampup: float, rampdown: float) -> float:
     down = min(1.0, (1 - t) / rampdown) if rampdown else 1.0
     up = min(1.0, t / rampup) if rampup else 1.0
     return (0.5 - 0.5 * math.cos(down * math.pi)) * up
-
-
-class _frozen:
-    """Switches off the gradients of a generator's weights, and back on those that were."""
-
-    def __init__(self, generator: Generator) -> None:
-        self.trainable = [p for p in generator.parameters() if p.requires_grad]
-
-    def __enter__(self) -> None:
-        for p in self.trainable:
-            p.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        for p in self.trainable:
-            p.requires_grad_(True)

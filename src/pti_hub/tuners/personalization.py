@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCard, ModelHubMixin
+from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pti_hub.checkpoints.hub import fetch_folder, read_json, read_tensors
-from pti_hub.errors import InputError, WeightsError
-from pti_hub.files import replaced_folder
-from pti_hub.generators import Generator
+from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.model_card import personalization_card
 
 CONFIG_NAME = "personalization.json"
 WEIGHTS_NAME = "personalization.safetensors"
 
 
-class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuning", "gan-inversion"]):
+class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning", "gan-inversion"]):
     """A personalised generator as its difference from the base: θ* = θ + Δ, and the pivots w_p of its identities.
 
     It holds no photograph and nothing computed from one but weights and latents.
@@ -34,10 +33,14 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         base: `"name"` and `"fingerprint"` of the generator that was tuned.
         metrics: `"lpips"` and `"mse"` of each identity's reconstruction.
         settings: Hyper-parameters and seed, for the record.
+        origins: Where the base's weights come from and under which licence.
 
     Raises:
         InputError: There is no identity, or a tensor that is not finite.
     """
+
+    _marker = CONFIG_NAME
+    _owned = frozenset({WEIGHTS_NAME})
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         base: Mapping[str, str],
         metrics: Mapping[str, Mapping[str, float]] | None = None,
         settings: Mapping[str, Any] | None = None,
+        origins: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._hub_mixin_config = None  # `config.json` would repeat what CONFIG_NAME holds
         if not pivots:
@@ -53,46 +57,37 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         for name, tensor in [*deltas.items(), *pivots.items()]:
             if not torch.isfinite(tensor).all():
                 raise InputError(f"{name!r} holds NaN or infinite values; tune again with a smaller learning rate")
-        self.deltas, self.pivots, self.base = dict(deltas), dict(pivots), dict(base)
-        self.metrics = {name: dict(values) for name, values in (metrics or {}).items()}
+        self.deltas, self.pivots = dict(deltas), dict(pivots)
+        self.base = {key: str(base[key]) for key in ("name", "fingerprint")}
+        self.metrics = {name: {k: float(v) for k, v in values.items()} for name, values in (metrics or {}).items()}
         self.settings = dict(settings or {})
+        self.origins = [dict(origin) for origin in origins]
 
     def __repr__(self) -> str:
-        return f"Personalization({', '.join(self.pivots)}; base {self.base.get('name')})"
+        return f"Personalization({', '.join(self.pivots)}; base {self.base['name']})"
 
-    def check(self, base: Mapping[str, str]) -> None:
-        """Make sure that the deltas belong to a generator.
+    def check(self, generator: Generator, base: Mapping[str, str]) -> None:
+        """Make sure that deltas and pivots belong to a generator.
 
         Args:
-            base: The generator's `"name"` and `"fingerprint"`.
+            generator: The generator.
+            base: Its `"name"` and `"fingerprint"`.
 
         Raises:
-            InputError: It has other weights than the one that was tuned.
+            InputError: It has other weights than the one that was tuned, or other shapes.
         """
-        if base["fingerprint"] != self.base.get("fingerprint"):
+        if base["fingerprint"] != self.base["fingerprint"]:
             raise InputError(
-                f"this personalisation was tuned on {self.base.get('name')!r} with weights "
-                f"{self.base.get('fingerprint', '')[:12]}…, but {base['name']!r} here has "
+                f"this personalisation was tuned on {self.base['name']!r} with weights "
+                f"{self.base['fingerprint'][:12]}…, but {base['name']!r} here has "
                 f"{base['fingerprint'][:12]}…; load that base"
             )
-
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:
-        """Write a folder; what was there stays whole until the new one is complete.
-
-        Args:
-            save_directory: The folder.
-            **kwargs: `push_to_hub=True` and its arguments, as in huggingface-hub's mixin.
-
-        Raises:
-            InputError: The folder holds something else.
-        """
-        with replaced_folder(save_directory, CONFIG_NAME) as folder:
-            super().save_pretrained(folder)
-        return self.push_to_hub(**kwargs) if kwargs.pop("push_to_hub", False) else None
-
-    def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
-        """Upload to a Hub repository, private unless asked otherwise; arguments as in huggingface-hub's mixin."""
-        return str(super().push_to_hub(repo_id, private=private, **kwargs))
+        shapes = {name: p.shape for name, p in generator.named_parameters()}
+        for name, delta in self.deltas.items():
+            if shapes.get(name) != delta.shape:
+                raise InputError(f"delta {name!r} {list(delta.shape)} fits no weight of the generator; tune again")
+        for pivot in self.pivots.values():
+            broadcast_ws(generator, pivot[None])
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Personalization:
@@ -106,37 +101,46 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
             WeightsError: It can't be had, or is damaged.
         """
         folder = fetch_folder(pretrained_model_name_or_path, **download)
+        with reading(folder, "save or fetch it again"):
+            return cls._load(folder)
+
+    @classmethod
+    def _load(cls, folder: Path) -> Personalization:
         config = read_json(folder / CONFIG_NAME)
         tensors = read_tensors(folder / WEIGHTS_NAME)
-        try:
-            pivots = {name: tensors[f"pivots.{i}"] for i, name in enumerate(config["identities"])}
-            deltas = {k.removeprefix("deltas."): v for k, v in tensors.items() if k.startswith("deltas.")}
-            return cls(deltas, pivots, config["base"], config["metrics"], config["settings"])
-        except (KeyError, TypeError, AttributeError, InputError) as error:
-            raise WeightsError(f"{folder} holds no valid personalisation: {error}") from error
-
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """The card of a saved folder: base, how to load it, metrics of each identity, licence."""
-        return personalization_card(self.base.get("name", ""), list(self.pivots), self.metrics)
+        if not isinstance(config["identities"], list):
+            raise TypeError(f"identities are {config['identities']!r}, no list")
+        pivots = {str(name): tensors[f"pivots.{i}"] for i, name in enumerate(config["identities"])}
+        deltas = {k.removeprefix("deltas."): v for k, v in tensors.items() if k.startswith("deltas.")}
+        keys = ("base", "metrics", "settings", "origins")
+        return cls(deltas, pivots, **{key: config[key] for key in keys})
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {f"deltas.{name}": d.contiguous() for name, d in self.deltas.items()}
         # Names are people's: they go into the JSON, tensors are numbered.
-        tensors |= {f"pivots.{i}": p.contiguous() for i, p in enumerate(self.pivots.values())}
+        tensors |= {f"pivots.{i}": p.clone() for i, p in enumerate(self.pivots.values())}
         save_file(tensors, save_directory / WEIGHTS_NAME, metadata={"format": "pt"})
         config = {
             "identities": list(self.pivots),
             "base": self.base,
             "metrics": self.metrics,
             "settings": self.settings,
+            "origins": self.origins,
         }
-        (save_directory / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        (save_directory / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The card of a saved folder: base, how to load it, metrics of each identity, licences."""
+        return personalization_card(self.base["name"], list(self.pivots), self.metrics, self.origins)
 
 
 def fingerprint(generator: Generator) -> str:
-    """SHA-256 of a generator's parameters and buffers, names included."""
+    """SHA-256 of a generator's parameters and buffers with their names, rounded to bfloat16.
+
+    Rounding gives a generator and its copy in half precision the same fingerprint.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+        digest.update(tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().data)
     return digest.hexdigest()

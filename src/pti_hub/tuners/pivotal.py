@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pti_hub.errors import InputError
 from pti_hub.generators import Generator, tuned_synthesis
-from pti_hub.memory import reused_memory
+from pti_hub.loops import StepCallback, check_hyper_parameters, check_target, mixed_precision, reused_memory
 from pti_hub.perceptual import LPIPS
-from pti_hub.precision import mixed_precision
-
-StepCallback = Callable[[int, dict[str, Tensor]], None]
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,7 @@ class PivotalTunerConfig:
     check_interval: int = 5
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1 or self.learning_rate <= 0 or self.check_interval < 1:
-            raise InputError(
-                f"num_steps={self.num_steps}, learning_rate={self.learning_rate}, "
-                f"check_interval={self.check_interval}; expected all above zero"
-            )
-        if self.lpips_weight < 0 or self.l2_weight < 0:
-            raise InputError(
-                f"lpips_weight={self.lpips_weight}, l2_weight={self.l2_weight}; expected neither below zero"
-            )
+        check_hyper_parameters(self, above_zero=("num_steps", "learning_rate", "check_interval"))
 
     @classmethod
     def paper(cls) -> PivotalTunerConfig:
@@ -62,13 +50,11 @@ class Tuning:
 
     Attributes:
         deltas: θ* − θ by parameter name, of every weight the picture depends on.
-        picture: G(w_p; θ*) `[1, 3, R, R]`.
-        metrics: `"lpips"` and `"mse"` of that picture, pixel values in [-1, 1].
+        metrics: `"lpips"` and `"mse"` of G(w_p; θ*), pixel values in [-1, 1].
         num_steps: Steps taken.
     """
 
     deltas: dict[str, Tensor]
-    picture: Tensor
     metrics: dict[str, float]
     num_steps: int
 
@@ -109,10 +95,7 @@ class PivotalTuner:
             InputError: The target's shape is not the generator's.
         """
         cfg = self.config
-        if target.shape != (1, 3, generator.resolution, generator.resolution):
-            raise InputError(
-                f"target of shape {list(target.shape)}; expected [1, 3, {generator.resolution}, {generator.resolution}]"
-            )
+        check_target(generator, target)
         with mixed_precision(target.device):
             features = perceptual.target_features(target)
         theta = {
@@ -150,14 +133,14 @@ class PivotalTuner:
 
         # 4. The picture as θ + Δ gives it, which is what a saved personalisation will give again, bit for bit.
         original = dict(generator.named_parameters())
-        deltas = {name: (p - original[name]).detach() for name, p in best.items()}
+        deltas = {name: (p - original[name]).detach().cpu() for name, p in best.items()}
         with torch.no_grad():
             picture = tuned_synthesis(generator, add_deltas(generator, deltas), pivot)
             metrics = {
                 "lpips": perceptual(picture, target).item(),
                 "mse": F.mse_loss(picture, target).item(),
             }
-        return Tuning(deltas, picture, metrics, step)
+        return Tuning(deltas, metrics, step)
 
 
 def add_deltas(generator: Generator, deltas: Mapping[str, Tensor]) -> dict[str, Tensor]:

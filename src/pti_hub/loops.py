@@ -1,0 +1,105 @@
+"""What the two optimisation loops share: what they report and check, and what keeps them quick."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import math
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator
+
+StepCallback = Callable[[int, dict[str, Tensor]], None]
+"""Called after each step with its number and its metrics, which are tensors: reading one waits for the device."""
+
+# <malloc.h> of glibc.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 * 1024, 65536
+
+_depth = 0
+
+
+@contextmanager
+def reused_memory() -> Iterator[None]:
+    """Keep large freed blocks in the process while a loop runs.
+
+    glibc gives each block over 32 MB back to the kernel when it is freed, so every step of a loop over large
+    activations pays for fresh, zeroed pages: on a CPU that takes several times longer than the arithmetic. Inside
+    this context the main thread's blocks are kept; at its end what is free goes back, and the allocator has glibc's
+    default settings. Does nothing in other threads or with another C library.
+    """
+    global _depth
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    if _depth == 0:
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        if _depth == 0:
+            libc.mallopt(_M_MMAP_MAX, _DEFAULT_MMAP_MAX)
+            libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
+            libc.malloc_trim(0)
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Autocast to bfloat16 on devices that compute it natively; elsewhere nothing changes.
+
+    For gradients in loops. Figures to be reported and pictures to be shown are made outside.
+
+    Args:
+        device: Where the networks are.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and _cpu_computes_bf16()
+    return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
+
+
+def check_hyper_parameters(config: Any, above_zero: tuple[str, ...]) -> None:
+    """Make sure that the fields of a dataclass are numbers of their kind, none below zero.
+
+    Args:
+        config: The dataclass.
+        above_zero: Fields that may not be zero either.
+
+    Raises:
+        InputError: One of them is something else.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        kind = "a whole number" if field.type == "int" else "a number"
+        bound = "above zero" if field.name in above_zero else "of zero or more"
+        good = isinstance(value, int if field.type == "int" else (int, float)) and not isinstance(value, bool)
+        if not (good and math.isfinite(value) and (value > 0 or (value == 0 and field.name not in above_zero))):
+            raise InputError(f"{type(config).__name__}: {field.name}={value!r}; expected {kind} {bound}")
+
+
+def check_target(generator: Generator, target: Tensor) -> None:
+    """Make sure that a target x is `[1, 3, R, R]`, R the generator's resolution.
+
+    Raises:
+        InputError: It is not.
+    """
+    expected = [1, 3, generator.resolution, generator.resolution]
+    if list(target.shape) != expected:
+        raise InputError(f"target of shape {list(target.shape)}; expected {expected}")
+
+
+def _cpu_computes_bf16() -> bool:
+    # PyTorch has no public name for it yet.
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
