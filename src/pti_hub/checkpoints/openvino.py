@@ -34,9 +34,7 @@ def load_mobile_stylegan(folder: str | Path | None = None) -> MobileStyleGAN:
         for part in ("Mapping", "Synthesis"):
             for suffix in ("xml", "bin"):
                 folder = find_file("random_face", f"data/{part}Network.{suffix}").parent
-    folder = Path(folder)
-    mapping = dict(_constants(folder / "MappingNetwork.xml"))
-    synthesis = dict(_constants(folder / "SynthesisNetwork.xml"))
+    mapping, synthesis = (dict(_constants(Path(f"{folder}/{part}Network.xml"))) for part in ("Mapping", "Synthesis"))
     try:
         state = {**_mapping_state(mapping), **_synthesis_state(synthesis)}
         generator = MobileStyleGAN()
