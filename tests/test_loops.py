@@ -23,9 +23,9 @@ def page_faults() -> int:
 def test_freed_memory_is_kept_inside_only() -> None:
     outside = page_faults()
     with reused_memory():
-        page_faults()
         with reused_memory():
-            nested = page_faults()
+            # The first blocks are new ones, and where they are put depends on what the process did before.
+            nested = min(page_faults() for _ in range(4))
         inside = page_faults()
     after = page_faults()
     assert max(nested, inside) < 0.1 * outside
