@@ -216,6 +216,25 @@ class FaceAttributes(nn.Module):
         Raises:
             InputError: The images have another shape.
         """
+        expression, age, gender = self.logits(images)
+        return {
+            **dict(zip(EXPRESSIONS, expression.softmax(dim=1).unbind(dim=1), strict=True)),
+            "age": age,
+            "female": gender.softmax(dim=1)[:, 1],
+        }
+
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the networks say before any softmax, which saturates. Differentiable in the images.
+
+        Args:
+            images: [B, 3, 112, 112], RGB in [-1, 1].
+
+        Returns:
+            Logits of the seven `EXPRESSIONS` [B, 7], ages in years [B], logits of male and female [B, 2].
+
+        Raises:
+            InputError: The images have another shape.
+        """
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, SIZE, SIZE):
             raise InputError(
                 f"got images of shape {list(images.shape)}, expected [B, 3, {SIZE}, {SIZE}]; "
@@ -224,13 +243,8 @@ class FaceAttributes(nn.Module):
         x = ((images + 1) * 127.5 - self.mean) / 255
         # Depthwise convolutions on a CPU are three times as fast in this layout.
         x = x.contiguous(memory_format=torch.channels_last)
-        expression = self.expression(x).softmax(dim=1)
         age, gender = self.age_gender(x)
-        return {
-            **dict(zip(EXPRESSIONS, expression.unbind(dim=1), strict=True)),
-            "age": age,
-            "female": gender.softmax(dim=1)[:, 1],
-        }
+        return self.expression(x), age, gender
 
     @torch.no_grad()
     def predict(self, faces: Sequence[Image.Image]) -> dict[str, Tensor]:
@@ -245,15 +259,23 @@ class FaceAttributes(nn.Module):
         Raises:
             InputError: There is no face, or one of another size.
         """
-        if not faces or any(face.size != (SIZE, SIZE) for face in faces):
-            sizes = [face.size for face in faces]
-            raise InputError(
-                f"got faces of sizes {sizes}, expected one or more of {(SIZE, SIZE)}; cut them out with face_crop"
-            )
-        pixels = np.stack([np.asarray(face.convert("RGB"), dtype=np.float32) for face in faces])
-        images = torch.from_numpy(pixels).to(self.mean.device).permute(0, 3, 1, 2) / 127.5 - 1
-        result: dict[str, Tensor] = self(images)
+        result: dict[str, Tensor] = self(to_images(faces).to(self.mean.device))
         return result
+
+
+def to_images(faces: Sequence[Image.Image]) -> Tensor:
+    """Face crops as the networks take them: [B, 3, 112, 112], RGB in [-1, 1].
+
+    Raises:
+        InputError: There is no face, or one of another size.
+    """
+    if not faces or any(face.size != (SIZE, SIZE) for face in faces):
+        sizes = [face.size for face in faces]
+        raise InputError(
+            f"got faces of sizes {sizes}, expected one or more of {(SIZE, SIZE)}; cut them out with face_crop"
+        )
+    pixels = np.stack([np.asarray(face.convert("RGB"), dtype=np.float32) for face in faces])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def read_weights(path: str | Path, name: str) -> dict[str, np.ndarray]:

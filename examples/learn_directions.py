@@ -24,18 +24,20 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 import typer
-from face_attributes import EXPRESSIONS, FaceAttributes, face_crop
-from PIL import Image, ImageDraw
+from face_attributes import EXPRESSIONS, FaceAttributes, face_crop, to_images
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from pti_hub.checkpoints.openvino import load_mobile_stylegan
 from pti_hub.edits import Direction, load_edits, save_edits
-from pti_hub.faces import FaceAnalyzer, embedding, eye_openness, head_pose, mouth_openness
+from pti_hub.faces import Face, FaceAnalyzer, embedding, eye_openness, head_pose, mouth_openness
+from pti_hub.faces.detector import Box, import_dlib, load_model
 from pti_hub.loops import reused_memory
 
 # pitch and roll are no edits, but pitch is held still while others move; of roll FFHQ's alignment leaves nothing.
 LABELS = ("smile", "age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth_open")
+GENDER = LABELS.index("gender")
 CONTROLLED = [i for i, label in enumerate(LABELS) if label != "roll"]
 # Strength 1.0 of each edit, in standard deviations of its label among the samples; 0.7 of pose are 11 degrees.
 STEPS = {"smile": 1.0, "age": 1.0, "pose": 0.7, "gender": 0.9, "eyes_open": 1.2, "mouth_open": 1.2}
@@ -44,6 +46,23 @@ LAST_LAYER = 9
 # Glasses, which come with age among FFHQ's faces, are put on by the coarsest layers; wrinkles are not.
 FIRST_LAYER = {"age": 3}
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+# A fall of less is none, in standard deviations: a closed mouth, a beaming face move no further.
+NEARLY = 0.1
+
+MARGINS = (-0.04, 0.0, 0.04)  # of a face's box, in widths of it
+ENLARGE = 2
+# Where each of the 68 landmarks is found in the mirror image: jaw, brows, nose, eyes, outer and inner lips.
+MIRROR = [
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *range(27, 31),
+    *range(35, 30, -1),
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *range(54, 47, -1),
+    *range(59, 54, -1),
+    *range(64, 59, -1),
+    *range(67, 64, -1),
+]
 
 CHUNK = 50  # pictures a task: what an interruption loses
 RESOLUTION = 512
@@ -65,38 +84,72 @@ class Labeller:
         self.attributes = FaceAttributes.from_package(face_api)
         self.faces = FaceAnalyzer()
 
-    def __call__(self, ws: Tensor, identity: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Labels float32 [B, 8] and, if asked for, embeddings [B, 128]; NaN where there is not one face."""
+    def __call__(self, ws: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Labels float32 [B, 8] and embeddings [B, 128]; NaN where there is not one face."""
         labels = np.full((len(ws), len(LABELS)), np.nan, np.float32)
         embeddings = np.full((len(ws), 128), np.nan, np.float32)
         with reused_memory():
             for i in range(len(ws)):
                 image = to_pil(self.generator.synthesis(ws[i : i + 1], resolution=RESOLUTION)[0])
-                faces = self.faces.detect(image)
+                # The faces are large: the detector sees them as well in a quarter of the pixels.
+                faces = self.faces.detect(image.reduce(2))
                 if len(faces) != 1:
                     continue
-                labels[i] = self._labels(image, faces[0].landmarks)
-                if identity:
-                    embeddings[i] = embedding(image, faces[0])
+                left, top, right, bottom = (2 * edge for edge in faces[0].box)
+                box = left, top, right, bottom
+                labels[i], landmarks = self._look(image, box)
+                embeddings[i] = embedding(image, Face(box, landmarks, faces[0].score))
         return labels, embeddings
 
-    def _labels(self, image: Image.Image, landmarks: np.ndarray) -> list[float]:
-        seen = {k: float(v) for k, v in self.attributes.predict([face_crop(image, landmarks)]).items()}
-        unhappy = sum(seen[name] for name in EXPRESSIONS if name != "happy")
-        pose = head_pose(landmarks)
-        return [
-            log_odds(seen["happy"], unhappy),
-            seen["age"],
-            log_odds(seen["female"], 1 - seen["female"]),
-            *pose,
+    def _look(self, image: Image.Image, box: Box) -> tuple[list[float], np.ndarray]:
+        """Labels and landmarks, the mean of several looks at picture and mirror image: one is too noisy for edits."""
+        marks, crops = [], []
+        for mirrored in (False, True):
+            picture = ImageOps.mirror(image) if mirrored else image
+            # dlib's landmarks are whole pixels, and closed lips fewer than that apart.
+            large = picture.resize((ENLARGE * image.width, ENLARGE * image.height), Image.Resampling.BILINEAR)
+            for left, top, right, bottom in jittered(box):
+                if mirrored:
+                    left, right = image.width - right, image.width - left
+                landmarks = find_landmarks(large, (left, top, right, bottom))
+                crops.append(face_crop(picture, landmarks))
+                marks.append(mirror_landmarks(landmarks, image.width) if mirrored else landmarks)
+        expression, age, gender = (seen.mean(dim=0) for seen in self.attributes.logits(to_images(crops)))
+        happy = EXPRESSIONS.index("happy")
+        unhappy = torch.cat([expression[:happy], expression[happy + 1 :]])
+        landmarks = np.mean(marks, axis=0)
+        labels = [
+            float(expression[happy] - unhappy.logsumexp(dim=0)),
+            float(age),
+            float(gender[1] - gender[0]),
+            *head_pose(landmarks),
             eye_openness(landmarks),
             mouth_openness(landmarks),
         ]
+        return labels, landmarks
 
 
-def log_odds(p: float, q: float) -> float:
-    """log p/q; probabilities saturate in fp32, hence the floor."""
-    return float(np.log(max(p, 1e-12) / max(q, 1e-12)))
+def jittered(box: Box) -> list[Box]:
+    """A face's box, and a smaller and a larger one around it."""
+    left, top, right, bottom = box
+    margins = (round(share * (right - left)) for share in MARGINS)
+    return [(left - margin, top - margin, right + margin, bottom + margin) for margin in margins]
+
+
+def find_landmarks(large: Image.Image, box: Box) -> np.ndarray:
+    """Landmarks [68, 2] of the face in a box of a picture that is `ENLARGE` times smaller than the one given."""
+    left, top, right, bottom = (ENLARGE * edge for edge in box)
+    rectangle = import_dlib().rectangle(left, top, right - 1, bottom - 1)
+    points = [(point.x, point.y) for point in load_model("shape_predictor")(np.asarray(large), rectangle).parts()]
+    # Whole numbers are pixel centres.
+    landmarks: np.ndarray = (np.array(points) + 0.5) / ENLARGE - 0.5
+    return landmarks
+
+
+def mirror_landmarks(landmarks: np.ndarray, width: int) -> np.ndarray:
+    """Landmarks [68, 2] of a picture's mirror image, whose left eye is its right eye."""
+    mirrored: np.ndarray = (landmarks * (-1, 1) + (width - 1, 0))[MIRROR]
+    return mirrored
 
 
 def to_pil(picture: Tensor) -> Image.Image:
@@ -120,10 +173,10 @@ def _sample_chunk(path: Path) -> Path:
     z = torch.randn(CHUNK, generator.z_dim, generator=rng)
     psi = 0.7 + 0.3 * torch.rand(CHUNK, 1, generator=rng)
     w = generator.w_avg.lerp(generator.mapping(z), psi)
-    labels, _ = _labeller(w, identity=False)
+    labels, embeddings = _labeller(w)
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
-        np.savez(file, w=w.numpy(), labels=labels)
+        np.savez(file, w=w.numpy(), labels=labels, embeddings=embeddings)
     unfinished.rename(path)
     return path
 
@@ -150,15 +203,16 @@ def sample(
 
 
 def _label_chunk(ws: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    return _labeller(ws, identity=True)
+    return _labeller(ws)
 
 
-def measure(workers: Any, ws: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Labels [..., 8] and embeddings [..., 128] of latents [..., num_ws, w_dim]."""
+def measure(workers: Any, ws: Tensor, readout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [..., 8], gender by `with_readout`, and embeddings [..., 128] of latents [..., num_ws, w_dim]."""
     chunks = ws.flatten(0, -3).split(10)
-    labels, embeddings = zip(*tqdm(workers.imap(_label_chunk, chunks), total=len(chunks)), strict=True)
+    seen = list(tqdm(workers.imap(_label_chunk, chunks), total=len(chunks)))
+    labels, embeddings = (np.concatenate(part).astype(np.float64) for part in zip(*seen, strict=True))
     shape = ws.shape[:-2]
-    return np.concatenate(labels).reshape(*shape, -1), np.concatenate(embeddings).reshape(*shape, -1)
+    return with_readout(labels, embeddings, readout).reshape(*shape, -1), embeddings.reshape(*shape, -1)
 
 
 def latents(count: int, seed: int) -> Tensor:
@@ -169,11 +223,15 @@ def latents(count: int, seed: int) -> Tensor:
 
 
 class Samples(NamedTuple):
-    """w [N, w_dim], labels [N, 8] in standard deviations `std` [8] around their mean; outliers are clipped."""
+    """w [N, w_dim], labels [N, 8] in standard deviations `std` [8] around their mean; outliers are clipped.
+
+    `readout` [129] is gender as embeddings tell it.
+    """
 
     w: np.ndarray
     labels: np.ndarray
     std: np.ndarray
+    readout: np.ndarray
 
 
 def load_samples(run: Path) -> Samples:
@@ -181,13 +239,34 @@ def load_samples(run: Path) -> Samples:
     chunks = [np.load(path) for path in sorted((run / "samples").glob("*.npz"))]
     if not chunks:
         raise typer.BadParameter(f"{run} holds no samples; run the command sample first")
-    w = np.concatenate([chunk["w"] for chunk in chunks]).astype(np.float64)
-    labels = np.concatenate([chunk["labels"] for chunk in chunks]).astype(np.float64)
+    w, labels, embeddings = (
+        np.concatenate([chunk[key] for chunk in chunks]).astype(np.float64) for key in ("w", "labels", "embeddings")
+    )
     seen = np.isfinite(labels).all(axis=1)
-    w, labels = w[seen], labels[seen]
+    w, labels, embeddings = w[seen], labels[seen], embeddings[seen]
+    readout = fit_readout(embeddings, labels[:, GENDER])
+    labels = with_readout(labels, embeddings, readout)
     labels = labels.clip(*np.percentile(labels, [1, 99], axis=0))
     std = labels.std(axis=0)
-    return Samples(w - w.mean(axis=0), (labels - labels.mean(axis=0)) / std, std)
+    return Samples(w - w.mean(axis=0), (labels - labels.mean(axis=0)) / std, std, readout)
+
+
+def fit_readout(embeddings: np.ndarray, gender: np.ndarray) -> np.ndarray:
+    """The linear function of embeddings [N, 128] that tells gender [N] best: weights, then the constant, [129]."""
+    mean = embeddings.mean(axis=0)
+    b, _ = ridge(embeddings - mean, (gender - gender.mean())[:, None])
+    return np.append(b[:, 0], gender.mean() - mean @ b[:, 0])
+
+
+def with_readout(labels: np.ndarray, embeddings: np.ndarray, readout: np.ndarray) -> np.ndarray:
+    """Labels whose gender is the mean of the network's logit and the readout.
+
+    The network was taught two classes: among faces of one class its logit is mostly noise, which the embedding,
+    taught to tell people apart, does not share.
+    """
+    labels = labels.copy()
+    labels[:, GENDER] = (labels[:, GENDER] + embeddings @ readout[:-1] + readout[-1]) / 2
+    return labels
 
 
 def ridge(w: np.ndarray, y: np.ndarray, folds: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -260,7 +339,7 @@ def fit(
     with pool(face_api, workers) as workers_:
         for _ in range(rounds):
             ws = torch.stack([torch.stack([base - step, base + step]) for step in d])
-            labels = (measure(workers_, ws)[0] / samples.std)[..., CONTROLLED]
+            labels = (measure(workers_, ws, samples.readout)[0] / samples.std)[..., CONTROLLED]
             # [direction, label]; the median, since one face in many may go wrong.
             response = np.nanmedian((labels[:, 1] - labels[:, 0]) / 2, axis=1)
             print(response.round(2))
@@ -282,16 +361,19 @@ def verify(
     workers: Workers = 2,
 ) -> None:
     """Measure the directions on unseen latents, and write them with what was measured."""
-    std = load_samples(run).std
+    samples = load_samples(run)
     directions = load_edits(run / "directions")
     base = latents(count, seed=2_000_000)
-    ws = torch.stack([torch.stack([d.apply(base, s) for s in STRENGTHS]) for d in directions.values()])
+    moves = [s for s in STRENGTHS if s]
+    ws = torch.stack([base] + [d.apply(base, s) for d in directions.values() for s in moves])
     with pool(face_api, workers) as workers_:
-        labels, embeddings = measure(workers_, ws)
+        labels, embeddings = measure(workers_, ws, samples.readout)
+    labels /= samples.std
     measured = {}
     for i, direction in enumerate(directions.values()):
-        metrics = figures(direction.name, labels[i] / std, embeddings[i])
-        metrics |= {"label_std": float(std[LABELS.index(direction.name)]), "latents": count}
+        rows = [1 + i * len(moves) + moves.index(s) if s else 0 for s in STRENGTHS]
+        metrics = figures(direction.name, labels[rows], embeddings[rows])
+        metrics |= {"label_std": float(samples.std[LABELS.index(direction.name)]), "latents": count}
         metrics["command"] = f"python examples/learn_directions.py verify RUN OUTPUT --latents {count}"
         print(direction.name, metrics)
         measured[direction.name] = Direction(direction.name, direction.vector, direction.provenance, metrics)
@@ -307,11 +389,11 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
         embeddings: [strengths, latents, 128].
 
     Returns:
-        `hit_rate`: how often the label moves the right way at -1 and 1. `monotone_rate`: share of latents whose label
-        never falls from -2 to 2 by steps of 1. `shift`: mean way of
-        the label at -1 and 1, in standard deviations; `other_shifts`: mean absolute way of the others;
-        `identity_distance`: median distance to the unedited face at -1 and 1, `identity_below_half`: share below 0.5.
-        `faces_lost`: share of all pictures without exactly one face.
+        `hit_rate`: how often the label moves the right way at -1 and 1; `hit_rates`: the same, at -1 and at 1 apart.
+        `monotone_rate`: share of latents whose label never falls from -2 to 2 by steps of 1; `nearly_monotone_rate`:
+        never by more than `NEARLY`. `shift`: mean way of the label at -1 and 1, in standard deviations;
+        `other_shifts`: mean absolute way of the others; `identity_distance`: median distance to the unedited face at
+        -1 and 1, `identity_below_half`: share below 0.5. `faces_lost`: share of all pictures without exactly one face.
     """
     own = LABELS.index(name)
     zero, minus, plus = (STRENGTHS.index(s) for s in (0.0, -1.0, 1.0))
@@ -321,6 +403,7 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
     result: dict[str, Any] = {
         "hit_rate": (moved[..., own] > 0).mean(),
         "monotone_rate": (rises >= 0).all(axis=0).mean(),
+        "nearly_monotone_rate": (rises >= -NEARLY).all(axis=0).mean(),
         "shift": np.nanmean(moved[..., own]),
         "identity_distance": np.nanmedian(distance),
         "identity_below_half": (distance < 0.5).mean(),
@@ -328,7 +411,8 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
     }
     result = {key: round(float(value), 3) for key, value in result.items()}
     others = {k: round(float(np.nanmean(abs(moved[..., i]))), 3) for i, k in enumerate(LABELS) if i != own}
-    return result | {"other_shifts": others}
+    hits = (moved[..., own] > 0).mean(axis=1).round(3).tolist()
+    return result | {"hit_rates": hits, "other_shifts": others}
 
 
 @app.command()

@@ -377,6 +377,7 @@ class TestLearning:
         labels[..., other] = 0.2 * np.array(learn.STRENGTHS)[:, None] * [-1, 1, 1]
         figures = learn.figures("age", labels, np.zeros((len(learn.STRENGTHS), 3, 128)))
         assert (figures["hit_rate"], figures["monotone_rate"], figures["shift"]) == (1, 1, 1.5)
+        assert (figures["hit_rates"], figures["nearly_monotone_rate"]) == ([1, 1], 1)
         assert figures["other_shifts"]["smile"] == 0.2
         assert figures["other_shifts"]["pose"] == 0
         assert (figures["identity_distance"], figures["identity_below_half"]) == (0, 1)
@@ -388,8 +389,9 @@ class TestLearning:
         labels[:, 0, own] *= -1  # the wrong way
         labels[-1, 1, own] = 0.5  # falls back at strength 2
         labels[-1, 2] = np.nan  # no face at strength 2
+        labels[0, 3, own] = -1 + 0.5 * learn.NEARLY  # hardly falls
         figures = learn.figures("age", labels, np.ones((len(learn.STRENGTHS), 4, 128)))
-        assert (figures["hit_rate"], figures["monotone_rate"]) == (0.75, 0.25)
+        assert (figures["hit_rate"], figures["monotone_rate"], figures["nearly_monotone_rate"]) == (0.75, 0, 0.25)
         assert figures["shift"] == 0.5
         assert figures["faces_lost"] == 0.05
 
@@ -397,9 +399,31 @@ class TestLearning:
         (tmp_path / "samples").mkdir()
         labels = np.random.default_rng(0).normal(5, 3, (50, len(learn.LABELS)))
         labels[7] = np.nan
-        np.savez(tmp_path / "samples" / "00000.npz", w=vector(50, 4).numpy(), labels=labels)
+        embeddings = np.zeros((50, 128)) + labels[:, :1]
+        np.savez(tmp_path / "samples" / "00000.npz", w=vector(50, 4).numpy(), labels=labels, embeddings=embeddings)
         samples = learn.load_samples(tmp_path)
         assert samples.w.shape == (49, 4)
         np.testing.assert_allclose(samples.labels.mean(axis=0), 0, atol=1e-12)
         np.testing.assert_allclose(samples.labels.std(axis=0), 1)
         np.testing.assert_allclose(samples.w.mean(axis=0), 0, atol=1e-6)
+
+    def test_gender_is_half_the_networks_and_half_the_embeddings(self, learn: Any) -> None:
+        random = np.random.default_rng(0)
+        embeddings, weights = random.normal(size=(2000, 128)), random.normal(size=128)
+        readout = learn.fit_readout(embeddings, embeddings @ weights + 3)
+        np.testing.assert_allclose(readout, [*weights, 3], atol=0.1)
+        labels = random.normal(size=(2000, len(learn.LABELS)))
+        both = learn.with_readout(labels, embeddings, np.append(weights, 3.0))
+        np.testing.assert_allclose(2 * both[:, learn.GENDER] - labels[:, learn.GENDER], embeddings @ weights + 3)
+        others = np.arange(len(learn.LABELS)) != learn.GENDER
+        np.testing.assert_array_equal(both[:, others], labels[:, others])
+
+    def test_mirror_image_of_landmarks(self, learn: Any) -> None:
+        landmarks = np.random.default_rng(0).uniform(0, 511, (68, 2))
+        mirrored = learn.mirror_landmarks(landmarks, 512)
+        np.testing.assert_allclose(learn.mirror_landmarks(mirrored, 512), landmarks)
+        # Corners of the eyes and the mouth, tip of the nose.
+        for here, there in ((36, 45), (39, 42), (48, 54), (60, 64), (30, 30)):
+            np.testing.assert_allclose(mirrored[there], (511 - landmarks[here, 0], landmarks[here, 1]))
+        assert learn.mouth_openness(mirrored) == pytest.approx(learn.mouth_openness(landmarks))
+        assert learn.eye_openness(mirrored) == pytest.approx(learn.eye_openness(landmarks))

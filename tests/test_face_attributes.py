@@ -221,6 +221,10 @@ def test_predict_agrees_with_forward_and_the_batch_does_not_matter() -> None:
     for name, values in batch.items():
         assert values.shape == (3,)
         torch.testing.assert_close(values[1:2], one[name].detach(), rtol=1e-4, atol=1e-5)
+    expression, age, gender = model.logits(fa.to_images([Image.fromarray(p) for p in pixels]))
+    torch.testing.assert_close(expression.softmax(dim=1)[:, 1], batch["happy"])
+    torch.testing.assert_close(age, batch["age"])
+    torch.testing.assert_close((gender[:, 1] - gender[:, 0]).sigmoid(), batch["female"])
     total = torch.stack([batch[name] for name in fa.EXPRESSIONS]).sum(dim=0)
     torch.testing.assert_close(total, torch.ones(3))
 
