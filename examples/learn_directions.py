@@ -323,7 +323,7 @@ def fit(
     run: Run,
     face_api: FaceApi,
     probes: Annotated[int, typer.Option(help="Latents on which responses are measured.", min=2)] = 24,
-    rounds: Annotated[int, typer.Option(help="Times the directions are combined anew.", min=0)] = 2,
+    rounds: Annotated[int, typer.Option(help="Times the directions are combined anew.", min=0)] = 1,
     workers: Workers = 2,
 ) -> None:
     """Fit directions to the samples, make them independent, give them their step."""

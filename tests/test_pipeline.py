@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import signal
@@ -28,6 +29,7 @@ from pti_hub import (
 )
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
+from pti_hub.projectors import MeanProjector, Projector, RandomProjector, WPlusProjector
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -116,6 +118,20 @@ def test_progress_bars_can_be_silenced(pipe: PTIPipeline, photograph: torch.Tens
     err = capfd.readouterr().err
     assert "project" in err
     assert "tune" in err
+
+
+@pytest.mark.parametrize("projector", [WPlusProjector(), MeanProjector(), RandomProjector()])
+def test_projectors_are_swapped_and_saved(
+    pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path, projector: Projector
+) -> None:
+    steps = {"num_steps": 2, "resolution": 64} if projector.config.num_steps else {}
+    pipe.projector = type(projector)(dataclasses.replace(projector.config, **steps))  # type: ignore[call-arg]
+    ada = pipe(photograph, edit="smile").personalization
+    assert ada.pivots["subject"].shape == ((8, 16) if isinstance(projector, WPlusProjector) else (16,))
+    pipe.save_pretrained(tmp_path / "saved")
+    loaded = PTIPipeline.from_pretrained(tmp_path / "saved", device="cpu").projector
+    assert type(loaded) is type(projector)
+    assert loaded.config == pipe.projector.config
 
 
 def test_presets(pipe: PTIPipeline) -> None:

@@ -27,7 +27,15 @@ from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
 from pti_hub.loops import reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
-from pti_hub.projectors import Projection, WProjector, WProjectorConfig
+from pti_hub.projectors import (
+    MeanProjector,
+    Projection,
+    Projector,
+    RandomProjector,
+    WPlusProjector,
+    WProjector,
+    WProjectorConfig,
+)
 from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, add_deltas, fingerprint
 
 INDEX_NAME = "model_index.json"
@@ -45,7 +53,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     "projector_perceptual": {"LPIPS": LPIPS},
 }
 _METHODS: dict[str, dict[str, Any]] = {
-    "projector": {"WProjector": WProjector},
+    "projector": {cls.__name__: cls for cls in (WProjector, WPlusProjector, MeanProjector, RandomProjector)},
     "tuner": {"PivotalTuner": PivotalTuner},
 }
 
@@ -121,7 +129,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self,
         generator: Generator,
         perceptual: LPIPS,
-        projector: WProjector | None = None,
+        projector: Projector | None = None,
         projector_perceptual: LPIPS | None = None,
         tuner: PivotalTuner | None = None,
         edits: Mapping[str, Direction] | None = None,
@@ -133,7 +141,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self._name = name
         self.generator = generator
         self.perceptual = perceptual
-        self.projector = projector or WProjector()
+        self.projector: Projector = projector or WProjector()
         self.projector_perceptual = projector_perceptual or perceptual
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
@@ -506,7 +514,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
     ) -> Personalization:
         first = self.projector.config.num_steps
         with self._progress("tune", self.tuner.config.num_steps, callback, first) as on_step:
-            tuning = self.tuner.tune(self.generator, self.perceptual, projection.pivot, target, on_step)
+            tuning = self.tuner.tune(self.generator, self.perceptual, projection.pivot, target, seed, on_step)
         settings = {
             "projector": {"class": type(self.projector).__name__, **dataclasses.asdict(self.projector.config)},
             "tuner": {"class": type(self.tuner).__name__, **dataclasses.asdict(self.tuner.config)},

@@ -1,5 +1,17 @@
 """Image → pivot, one file a method."""
 
-from pti_hub.projectors.w import Projection, WProjector, WProjectorConfig
+from pti_hub.projectors.fixed import FixedPivotConfig, MeanProjector, RandomProjector
+from pti_hub.projectors.protocol import Projection, Projector
+from pti_hub.projectors.w import WProjector, WProjectorConfig
+from pti_hub.projectors.w_plus import WPlusProjector
 
-__all__ = ["Projection", "WProjector", "WProjectorConfig"]
+__all__ = [
+    "FixedPivotConfig",
+    "MeanProjector",
+    "Projection",
+    "Projector",
+    "RandomProjector",
+    "WPlusProjector",
+    "WProjector",
+    "WProjectorConfig",
+]

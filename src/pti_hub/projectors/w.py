@@ -12,6 +12,7 @@ from torch import Tensor
 from pti_hub.generators import Generator, tuned_synthesis
 from pti_hub.loops import StepCallback, check_hyper_parameters, check_target, mixed_precision, reused_memory
 from pti_hub.perceptual import LPIPS
+from pti_hub.projectors.protocol import Projection
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,6 @@ class WProjectorConfig:
         return cls(num_steps=450, learning_rate=5e-3)
 
 
-@dataclass(frozen=True)
-class Projection:
-    """What a projector found.
-
-    Attributes:
-        pivot: w_p `[1, w_dim]`, or `[1, num_ws, w_dim]` in W+.
-        noise: Noise maps that came with it, `[1, 1, H, W]` each; pivotal tuning leaves them aside.
-        distance: Last value of the perceptual distance.
-    """
-
-    pivot: Tensor
-    noise: list[Tensor]
-    distance: float
-
-
 class WProjector:
     """Optimises one w and the noise maps, the generator frozen (Eq. 1; Karras et al. 2020, appendix D).
 
@@ -82,21 +68,7 @@ class WProjector:
         seed: int = 0,
         on_step: StepCallback | None = None,
     ) -> Projection:
-        """Find the pivot of a picture.
-
-        Args:
-            generator: G, frozen whatever its parameters say.
-            perceptual: Distance of Eq. 1.
-            target: x `[1, 3, R, R]` in [-1, 1], R the generator's resolution.
-            seed: Seed of the noise maps and of the perturbation.
-            on_step: Called after each step with its number and its metrics, as tensors.
-
-        Returns:
-            The pivot `[1, w_dim]` with its noise maps.
-
-        Raises:
-            InputError: The target's shape is not the generator's.
-        """
+        """The pivot with its noise maps; see `Projector.project`."""
         cfg = self.config
         check_target(generator, target)
         device = generator.w_avg.device
@@ -109,10 +81,9 @@ class WProjector:
 
         # 2. Start from the mean of W and from new noise; θ is constant.
         theta = {name: p.detach() for name, p in generator.named_parameters()}
-        w = generator.w_avg[None].float().clone().requires_grad_()
+        w = self._start(generator).requires_grad_()
         noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
         optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
-        distance = torch.zeros(())
 
         with reused_memory():
             for step in range(cfg.num_steps):
@@ -136,7 +107,10 @@ class WProjector:
                 normalize_noise(noise)
                 if on_step is not None:
                     on_step(step, {"lpips": distance.detach()})
-        return Projection(w.detach(), [n.detach() for n in noise], distance.item())
+        return Projection(w.detach(), [n.detach() for n in noise])
+
+    def _start(self, generator: Generator) -> Tensor:
+        return generator.w_avg[None].float().clone()
 
 
 def noise_regularization(noise: list[Tensor]) -> Tensor:

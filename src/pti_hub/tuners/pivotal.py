@@ -1,4 +1,4 @@
-"""Pivotal tuning: weights near the generator's with which the pivot gives the photograph (Eq. 2)."""
+"""Pivotal tuning: weights near the generator's with which the pivot gives the photograph (Eq. 2, 7)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from pti_hub.generators import Generator, tuned_synthesis
 from pti_hub.loops import StepCallback, check_hyper_parameters, check_target, mixed_precision, reused_memory
 from pti_hub.perceptual import LPIPS
+from pti_hub.tuners.locality import locality_loss
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class PivotalTunerConfig:
         lpips_weight: λ_LPIPS.
         l2_weight: λ_L2.
         lpips_threshold: Stop once the distance is below this.
+        locality_weight: λ_R, weight of the locality regularisation (Eq. 7); 0 leaves it out.
+        locality_alpha: α, distance from the pivot at which the original picture is asked for (Eq. 4).
+        locality_l2_weight: λ^R_L2.
+        locality_samples: N_r, codes drawn a step.
         check_interval: Steps between two looks at the loss; only there weights are kept and the threshold is tested,
             so that an accelerator is not waited for in between.
     """
@@ -33,10 +38,15 @@ class PivotalTunerConfig:
     lpips_weight: float = 1.0
     l2_weight: float = 1.0
     lpips_threshold: float = 0.06
+    locality_weight: float = 0.0
+    locality_alpha: float = 30.0
+    locality_l2_weight: float = 1.0
+    locality_samples: int = 1
     check_interval: int = 5
 
     def __post_init__(self) -> None:
-        check_hyper_parameters(self, above_zero=("num_steps", "learning_rate", "check_interval"))
+        above_zero = ("num_steps", "learning_rate", "check_interval", "locality_alpha", "locality_samples")
+        check_hyper_parameters(self, above_zero)
 
     @classmethod
     def paper(cls) -> PivotalTunerConfig:
@@ -60,7 +70,7 @@ class Tuning:
 
 
 class PivotalTuner:
-    """Tunes a copy of the generator's weights around a fixed pivot (Eq. 2).
+    """Tunes a copy of the generator's weights around a fixed pivot (Eq. 2), the rest held in place (Eq. 7).
 
     Args:
         config: Hyper-parameters.
@@ -77,6 +87,7 @@ class PivotalTuner:
         perceptual: LPIPS,
         pivot: Tensor,
         target: Tensor,
+        seed: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tuning:
         """Learn θ* for one pivot.
@@ -86,6 +97,7 @@ class PivotalTuner:
             perceptual: Distance of Eq. 2.
             pivot: w_p `[1, w_dim]` or `[1, num_ws, w_dim]`; constant.
             target: x `[1, 3, R, R]` in [-1, 1], R the generator's resolution.
+            seed: Seed of the codes drawn for the locality regularisation.
             on_step: Called after each step with its number and its metrics, as tensors.
 
         Returns:
@@ -104,6 +116,7 @@ class PivotalTuner:
             if not name.startswith("mapping_network.")
         }
         optimizer = torch.optim.Adam(theta.values(), lr=cfg.learning_rate, fused=True)
+        random = torch.Generator().manual_seed(seed)
         best, best_loss = dict(theta), float("inf")
 
         with reused_memory():
@@ -124,9 +137,14 @@ class PivotalTuner:
                     if last or lpips.item() < cfg.lpips_threshold:
                         break
 
-                # 3. A step of Adam on θ*.
+                # 3. A step of Adam on θ*, with λ_R L_R where it is asked for.
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                for _ in range(cfg.locality_samples if cfg.locality_weight else 0):
+                    loss_r = locality_loss(
+                        generator, theta, perceptual, pivot, random, cfg.locality_alpha, cfg.locality_l2_weight
+                    )
+                    (cfg.locality_weight / cfg.locality_samples * loss_r).backward()
                 optimizer.step()
                 if on_step is not None:
                     on_step(step, {"lpips": lpips.detach(), "mse": mse.detach()})

@@ -1,0 +1,64 @@
+"""Locality regularisation: away from the pivot the tuned generator paints what the original one paints (Eq. 4-6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
+from pti_hub.loops import mixed_precision
+from pti_hub.perceptual import LPIPS
+
+
+def interpolated_code(pivot: Tensor, w_z: Tensor, alpha: float) -> Tensor:
+    """w_r = w_p + α (w_z − w_p) / ‖w_z − w_p‖₂, the code at distance α from the pivot towards w_z (Eq. 4).
+
+    Args:
+        pivot: w_p `[1, w_dim]` or `[1, num_ws, w_dim]`; in W+ each layer goes its own way to w_z, each the distance α.
+        w_z: `[B, w_dim]`, samples of the mapping network.
+        alpha: α, a distance in W.
+
+    Returns:
+        w_r, `[B, w_dim]` or `[B, num_ws, w_dim]`.
+    """
+    direction = (w_z if pivot.ndim == 2 else w_z[:, None]) - pivot
+    return pivot + alpha * F.normalize(direction, dim=-1)
+
+
+def locality_loss(
+    generator: Generator,
+    theta: Mapping[str, Tensor],
+    perceptual: LPIPS,
+    pivot: Tensor,
+    random: torch.Generator,
+    alpha: float = 30.0,
+    l2_weight: float = 1.0,
+) -> Tensor:
+    """L_R = L_LPIPS(x_r, x_r*) + λ^R_L2 L_L2(x_r, x_r*) for one new w_r (Eq. 5).
+
+    A pass of its own: for one picture the generator's styles go into its weights, which is quicker than a batch, and
+    gradients of several passes add up without their activations being alive together.
+
+    Args:
+        generator: G with the original weights θ.
+        theta: θ* by parameter name.
+        perceptual: LPIPS.
+        pivot: w_p `[1, w_dim]` or `[1, num_ws, w_dim]`.
+        random: Source of z.
+        alpha: α of Eq. 4.
+        l2_weight: λ^R_L2.
+
+    Returns:
+        A scalar.
+    """
+    with torch.no_grad():
+        z = torch.randn(1, generator.z_dim, generator=random).to(pivot.device)
+        w_r = broadcast_ws(generator, interpolated_code(pivot, generator.mapping(z), alpha))
+        original = generator.synthesis(w_r)
+    picture = tuned_synthesis(generator, theta, w_r)
+    with mixed_precision(pivot.device):
+        distance = perceptual(picture, original).mean()
+    return distance + l2_weight * F.mse_loss(picture, original)
