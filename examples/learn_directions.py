@@ -39,8 +39,8 @@ from pti_hub.loops import reused_memory
 LABELS = ("smile", "age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth_open")
 GENDER = LABELS.index("gender")
 CONTROLLED = [i for i, label in enumerate(LABELS) if label != "roll"]
-# Strength 1.0 of each edit, in standard deviations of its label among the samples; 0.7 of pose are 11 degrees.
-STEPS = {"smile": 1.0, "age": 1.0, "pose": 0.7, "gender": 0.9, "eyes_open": 1.2, "mouth_open": 1.2}
+# Strength 1.0 of each edit, in standard deviations of its label among the samples; of pose that is 16 degrees.
+STEPS = {"smile": 1.0, "age": 1.0, "pose": 1.0, "gender": 0.9, "eyes_open": 1.5, "mouth_open": 1.2}
 # Up to 64² and the first layer of 128²: the finer ones paint colours and background, which no edit is about.
 LAST_LAYER = 9
 # Glasses, which come with age among FFHQ's faces, are put on by the coarsest layers; wrinkles are not.
@@ -346,7 +346,7 @@ def fit(
             d = torch.einsum("kj,jlw->klw", torch.from_numpy(np.linalg.inv(response)).float(), d)
     provenance = (
         f"ridge regression on {len(samples.w)} labelled samples, layers 0 to {LAST_LAYER}, "
-        f"{rounds} rounds of measured correction; examples/learn_directions.py"
+        f"corrected by measurement {rounds}x; examples/learn_directions.py"
     )
     directions = {k: Direction(k, step * d[names.index(k)], provenance) for k, step in STEPS.items()}
     save_edits(run / "directions", directions)

@@ -213,11 +213,14 @@ class TestCatalogue:
     def test_shipped(self) -> None:
         edits = shipped_edits()
         assert list(edits) == ["smile", "age", "pose", "gender", "eyes_open", "mouth_open"]
-        for direction in edits.values():
+        for name, direction in edits.items():
             assert direction.vector.shape in {(512,), (16, 512)}
             assert direction.vector.dtype == torch.float32
             assert direction.provenance
-            assert direction.metrics["hit_rate"] >= 0.85
+            # The label of gender hardly moves further on faces that are clearly male (docs/edits.md).
+            assert direction.metrics["hit_rate"] >= (0.925 if name == "gender" else 0.95)
+            assert direction.metrics["nearly_monotone_rate"] >= 0.85
+            assert direction.metrics["identity_distance"] < 0.5
             assert direction.metrics["shift"] > max(abs(s) for s in direction.metrics["other_shifts"].values())
 
 
