@@ -33,7 +33,8 @@ def reused_memory() -> Iterator[None]:
     glibc gives each block over 32 MB back to the kernel when it is freed, so every step of a loop over large
     activations pays for fresh, zeroed pages: on a CPU that takes several times longer than the arithmetic. Inside
     this context the main thread's blocks are kept; at its end what is free goes back, and the allocator has glibc's
-    default settings. Does nothing in other threads or with another C library.
+    default settings. Does nothing with another C library, in other threads, or in a process whose allocations have
+    failed before, since glibc then serves a thread from another arena.
     """
     global _depth
     if platform.libc_ver()[0] != "glibc":
