@@ -343,3 +343,20 @@ def test_unusable_places_to_save_are_refused(tmp_path: Path) -> None:
         save_image(pattern(), tmp_path / "nowhere" / "picture.png")
     with pytest.raises(ImageError, match="mode L"):
         save_image(pattern().convert("L"), tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4)])
+def test_colour_of_16_bits_is_scaled(tmp_path: Path, colour_type: int, channels: int) -> None:
+    # Pillow writes no such files, cameras' converters do.
+    pixel = (0xFFFF, 0x8080, 0x0000, 0xFFFF)[:channels]
+    rows = b"".join(b"\0" + struct.pack(">" + "H" * channels, *pixel) * 2 for _ in range(2))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    assert load_image(tmp_path / "deep.png").getpixel((1, 1)) == (255, 128, 0)
