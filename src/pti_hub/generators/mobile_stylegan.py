@@ -162,6 +162,15 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         """The fixed noise of each convolution, `[1, 1, H, W]`, standard normal, from coarse to fine."""
         return [conv.noise_const for conv in self._convs()]
 
+    def modulation_weights(self) -> list[list[Tensor]]:
+        """Weights `[channels, w_dim]` of the affine maps that each of the `num_ws` layers' w goes through."""
+        layers: list[list[Modulation]] = [[self.conv.modulation]]
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            layers += [[block.up, block.conv1.modulation], [block.conv2.modulation]]
+        layers.append([self.to_image_modulation])
+        return [[modulation.weight.detach() for modulation in layer] for layer in layers]
+
     def synthesis(
         self,
         ws: Tensor,

@@ -54,6 +54,9 @@ class Generator(Protocol):
     def noise_maps(self) -> list[Tensor]:
         """The fixed noise of each layer, `[1, 1, H, W]`, from coarse to fine."""
 
+    def modulation_weights(self) -> list[list[Tensor]]:
+        """Weights `[channels, w_dim]` of the affine maps that each of the `num_ws` layers' w goes through."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...

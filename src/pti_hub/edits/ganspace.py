@@ -1,0 +1,93 @@
+"""GANSpace: principal components of W as directions (Härkönen et al. 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pti_hub.edits.direction import Direction
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator
+
+_BATCH = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class GANSpace:
+    """Principal components of a generator's W.
+
+    Attributes:
+        components: `[w_dim, w_dim]`, one a row, orthonormal, by falling variance; the entry largest in magnitude is
+            positive, so that signs are the same in every run.
+        deviations: `[w_dim]`, standard deviation of W along each.
+        num_samples: Number of w they were computed from.
+    """
+
+    components: Tensor
+    deviations: Tensor
+    num_samples: int
+
+    def direction(
+        self, component: int, first: int | None = None, last: int | None = None, num_ws: int | None = None
+    ) -> Direction:
+        """One component as a direction, one standard deviation a step.
+
+        Args:
+            component: Its number, from 0.
+            first: First layer that moves; all layers where it is left out.
+            last: Last layer that moves.
+            num_ws: Number of layers of the generator; needed with a range.
+
+        Returns:
+            A direction in W, or in W+ where layers are given; `"pc3"`, `"pc3_layers0-2"`.
+
+        Raises:
+            InputError: There is no such component, or the range is incomplete or not one of layers.
+        """
+        if component not in range(len(self.deviations)):
+            raise InputError(f"component {component!r}; expected 0 to {len(self.deviations) - 1}")
+        vector = self.components[component] * self.deviations[component]
+        provenance = f"GANSpace, component {component} of {self.num_samples} samples"
+        whole = Direction(f"pc{component}", vector, provenance)
+        if first is None and last is None:
+            return whole
+        if first is None or last is None or num_ws is None:
+            raise InputError(f"first={first}, last={last}, num_ws={num_ws}; give all three for a range of layers")
+        part = whole.layers(first, last, num_ws)
+        return Direction(f"pc{component}_layers{first}-{last}", part.vector, part.provenance)
+
+
+@torch.no_grad()
+def ganspace(generator: Generator, num_samples: int = 100_000, seed: int = 0) -> GANSpace:
+    """Principal component analysis of W.
+
+    Args:
+        generator: Its mapping network is sampled.
+        num_samples: Number of z drawn.
+        seed: Seed of the draw.
+
+    Returns:
+        All components, on the CPU.
+
+    Raises:
+        InputError: There are fewer samples than dimensions.
+    """
+    if num_samples < generator.w_dim:
+        raise InputError(f"num_samples={num_samples}; expected at least w_dim={generator.w_dim}")
+    random = torch.Generator().manual_seed(seed)
+    total = torch.zeros(generator.w_dim, dtype=torch.float64)
+    products = torch.zeros(generator.w_dim, generator.w_dim, dtype=torch.float64)
+    for start in range(0, num_samples, _BATCH):
+        z = torch.randn(min(_BATCH, num_samples - start), generator.z_dim, generator=random)
+        w = generator.mapping(z.to(generator.w_avg)).cpu().double()
+        total += w.sum(0)
+        products += w.T @ w
+    mean = total / num_samples
+    covariance = (products - num_samples * torch.outer(mean, mean)) / (num_samples - 1)
+    variances, vectors = torch.linalg.eigh(covariance)
+    components = vectors.T.flip(0)
+    largest = components.gather(1, components.abs().argmax(1, keepdim=True))
+    deviations = variances.flip(0).clamp_min(0).sqrt()
+    return GANSpace((components * largest.sign()).float(), deviations.float(), num_samples)

@@ -1,0 +1,49 @@
+"""SeFa: directions read off the generator's weights, without a sample (Shen and Zhou 2021)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from pti_hub.edits.direction import Direction
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator
+
+
+@torch.no_grad()
+def sefa(generator: Generator, count: int = 5, first: int = 0, last: int | None = None) -> list[Direction]:
+    """The directions that change the styles of a range of layers most: eigenvectors of AᵀA.
+
+    A stacks the modulation weights of those layers, each row of unit length. A step is one standard deviation of W
+    along an average direction, so steps of different directions compare.
+
+    Args:
+        generator: Its modulation weights are read.
+        count: Number of directions.
+        first: First layer.
+        last: Last layer; the finest by default.
+
+    Returns:
+        Directions in W+, which move these layers alone, by falling eigenvalue: `"sefa0_layers0-15"` and so on.
+
+    Raises:
+        InputError: There are no such layers, or fewer dimensions than directions.
+    """
+    last = generator.num_ws - 1 if last is None else last
+    if not 0 <= first <= last < generator.num_ws:
+        raise InputError(f"layers {first} to {last}; expected 0 <= first <= last < {generator.num_ws}")
+    if not 1 <= count <= generator.w_dim:
+        raise InputError(f"count={count}; expected 1 to w_dim={generator.w_dim}")
+    rows = [w.double().cpu() for layer in generator.modulation_weights()[first : last + 1] for w in layer]
+    a = F.normalize(torch.cat(rows), dim=1)
+    vectors = torch.linalg.eigh(a.T @ a).eigenvectors.T.flip(0)[:count]
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    step = generator.w_std.item() / generator.w_dim**0.5
+    return [
+        Direction(
+            f"sefa{i}_layers{first}-{last}",
+            Direction("sefa", (vector * step).float()).layers(first, last, generator.num_ws).vector,
+            f"SeFa, eigenvector {i} of layers {first} to {last}",
+        )
+        for i, vector in enumerate(vectors * largest.sign())
+    ]
