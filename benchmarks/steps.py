@@ -50,7 +50,7 @@ def main(
         lambda on_step: projector.project(generator, pipe.projector_perceptual, target, 0, on_step), device
     )
     tuner = PivotalTuner(PivotalTunerConfig(num_steps=steps + 2, lpips_threshold=0.0))
-    tuning = laps(lambda on_step: tuner.tune(generator, pipe.perceptual, w, target, 0, on_step), device)
+    tuning = laps(lambda on_step: tuner.tune(generator, pipe.perceptual, [w], [target], 0, on_step), device)
 
     rows = [
         ("bare forward + backward, all weights", bare_seconds),

@@ -51,7 +51,7 @@ def test_it_keeps_the_rest_of_the_generator_in_place(
         config = PivotalTunerConfig(
             num_steps=40, learning_rate=1e-2, lpips_threshold=0.0, locality_weight=weight, locality_alpha=2.0
         )
-        return PivotalTuner(config).tune(generator, perceptual, generator.w_avg[None], photograph[None])
+        return PivotalTuner(config).tune(generator, perceptual, [generator.w_avg[None]], [photograph[None]])
 
     def drift(tuning: Tuning) -> float:
         w = generator.mapping(torch.randn(8, 16, generator=torch.Generator().manual_seed(9)))
@@ -64,7 +64,7 @@ def test_it_keeps_the_rest_of_the_generator_in_place(
 def test_the_seed_decides(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
     tuner = PivotalTuner(PivotalTunerConfig(num_steps=2, lpips_threshold=0.0, locality_weight=1.0, locality_samples=2))
     first, again, other = (
-        tuner.tune(generator, perceptual, generator.w_avg[None], photograph[None], seed).deltas["conv.weight"]
+        tuner.tune(generator, perceptual, [generator.w_avg[None]], [photograph[None]], seed).deltas["conv.weight"]
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)

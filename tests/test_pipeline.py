@@ -88,9 +88,23 @@ def test_identities_by_name(pipe: PTIPipeline, photograph: torch.Tensor, tmp_pat
         pipe.edit("bob")
 
 
-def test_one_identity_at_a_time(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
-    with pytest.raises(InputError, match="2 identities"):
-        pipe.personalize({"a": photograph, "b": photograph})
+def test_many_identities(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
+    pictures = {"ada": photograph, "bob": photograph.flip(2), "cy": photograph.flip(1)}
+    cast = pipe.personalize(pictures)
+    assert list(cast.pivots) == list(cast.metrics) == ["ada", "bob", "cy"]
+    pipe.load_personalization(cast)
+    pipe.save_pretrained(tmp_path / "cast")
+    loaded = PTIPipeline.from_pretrained(tmp_path / "cast", device="cpu")
+    assert list(loaded.identities) == ["ada", "bob", "cy"]
+    everyone = pipe(cast, edit="smile").images
+    assert len(everyone) == 3
+    assert np.array_equal(pixels(loaded("cy", edit="smile").images[0]), pixels(everyone[2]))
+
+
+@pytest.mark.parametrize("named", [{}, {1: "photo.png"}, {"": "photo.png"}])
+def test_identities_need_names(pipe: PTIPipeline, named: Any) -> None:
+    with pytest.raises(InputError, match=r"identity was given|expected texts"):
+        pipe.personalize(named)
 
 
 def test_invert_gives_the_pivot_of_a_call(pipe: PTIPipeline, photograph: torch.Tensor) -> None:

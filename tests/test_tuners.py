@@ -26,7 +26,7 @@ def personalization(generator: MobileStyleGAN) -> Personalization:
 
 def tune(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, **config: float) -> object:
     tuner = PivotalTuner(PivotalTunerConfig(**{"learning_rate": 3e-3, "lpips_threshold": 0.0, **config}))  # type: ignore[arg-type]
-    return tuner.tune(generator, perceptual, generator.w_avg[None], photograph[None])
+    return tuner.tune(generator, perceptual, [generator.w_avg[None]], [photograph[None]])
 
 
 def test_the_pivot_becomes_the_photograph(
@@ -35,8 +35,8 @@ def test_the_pivot_becomes_the_photograph(
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     start = generator.synthesis(generator.w_avg[None])
     tuning = tune(generator, perceptual, photograph, num_steps=80, learning_rate=1e-2)
-    assert tuning.metrics["lpips"] < 0.5 * perceptual(start, photograph[None]).item()
-    assert tuning.metrics["mse"] < 0.5 * F.mse_loss(start, photograph[None]).item()
+    assert tuning.metrics[0]["lpips"] < 0.5 * perceptual(start, photograph[None]).item()
+    assert tuning.metrics[0]["mse"] < 0.5 * F.mse_loss(start, photograph[None]).item()
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
     assert not any(p.requires_grad for p in generator.parameters())
 
@@ -46,8 +46,8 @@ def test_metrics_are_those_of_the_saved_weights(
 ) -> None:
     tuning = tune(generator, perceptual, photograph, num_steps=5)
     picture = tuned_synthesis(generator, add_deltas(generator, tuning.deltas), generator.w_avg[None])
-    assert tuning.metrics["lpips"] == perceptual(picture, photograph[None]).item()
-    assert tuning.metrics["mse"] == F.mse_loss(picture, photograph[None]).item()
+    assert tuning.metrics[0]["lpips"] == perceptual(picture, photograph[None]).item()
+    assert tuning.metrics[0]["mse"] == F.mse_loss(picture, photograph[None]).item()
 
 
 def test_the_mapping_network_is_not_tuned(
@@ -67,7 +67,7 @@ def test_it_stops_at_the_threshold(generator: MobileStyleGAN, perceptual: LPIPS,
 def test_the_best_weights_are_kept(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
     start = generator.synthesis(generator.w_avg[None])
     tuning = tune(generator, perceptual, photograph, num_steps=20, learning_rate=10.0, check_interval=1)
-    assert tuning.metrics["lpips"] + tuning.metrics["mse"] <= (
+    assert tuning.metrics[0]["lpips"] + tuning.metrics[0]["mse"] <= (
         perceptual(start, photograph[None]) + F.mse_loss(start, photograph[None])
     ).item() * (1 + 1e-5)
 
@@ -75,8 +75,57 @@ def test_the_best_weights_are_kept(generator: MobileStyleGAN, perceptual: LPIPS,
 def test_weights_of_the_losses(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
     only_l2 = tune(generator, perceptual, photograph, num_steps=30, lpips_weight=0.0)
     only_lpips = tune(generator, perceptual, photograph, num_steps=30, l2_weight=0.0)
-    assert only_l2.metrics["mse"] < only_lpips.metrics["mse"]
-    assert only_l2.metrics["lpips"] > only_lpips.metrics["lpips"]
+    assert only_l2.metrics[0]["mse"] < only_lpips.metrics[0]["mse"]
+    assert only_l2.metrics[0]["lpips"] > only_lpips.metrics[0]["lpips"]
+
+
+@pytest.fixture
+def cast(generator: MobileStyleGAN) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Three pivots, and pictures of pivots beside them."""
+    z = torch.randn(6, 16, generator=torch.Generator().manual_seed(4))
+    w = generator.mapping(z, truncation=0.5)
+    return [p[None] for p in w[:3]], [generator.synthesis(p[None]).clamp(-1, 1) for p in w[3:]]
+
+
+def test_many_identities_share_a_generator(
+    generator: MobileStyleGAN, perceptual: LPIPS, cast: tuple[list[torch.Tensor], list[torch.Tensor]]
+) -> None:
+    pivots, targets = cast
+    before = [perceptual(generator.synthesis(p), t).item() for p, t in zip(pivots, targets, strict=True)]
+    config = PivotalTunerConfig(num_steps=30, learning_rate=3e-3, lpips_threshold=0.0, locality_alpha=2.0)
+    tuning = PivotalTuner(config).tune(generator, perceptual, pivots, targets)
+    assert len(tuning.metrics) == 3
+    theta = add_deltas(generator, tuning.deltas)
+    for pivot, target, metrics, start in zip(pivots, targets, tuning.metrics, before, strict=True):
+        assert metrics["lpips"] == perceptual(tuned_synthesis(generator, theta, pivot), target).item()
+        assert metrics["lpips"] < 0.8 * start
+    assert tuning.num_steps == 30 * 3
+
+
+def test_who_is_done_waits_for_the_others(
+    generator: MobileStyleGAN, perceptual: LPIPS, cast: tuple[list[torch.Tensor], list[torch.Tensor]]
+) -> None:
+    pivots, targets = cast
+    done = generator.synthesis(pivots[0])
+    config = PivotalTunerConfig(num_steps=4, check_interval=4, learning_rate=1e-6, shared_locality_weight=0.0)
+    tuning = PivotalTuner(config).tune(generator, perceptual, pivots, [done, *targets[1:]])
+    # All three in the first round, two in each of the next three.
+    assert tuning.num_steps == 3 + 3 * 2
+
+
+def test_the_order_of_identities_is_the_seed_s(
+    generator: MobileStyleGAN, perceptual: LPIPS, cast: tuple[list[torch.Tensor], list[torch.Tensor]]
+) -> None:
+    tuner = PivotalTuner(PivotalTunerConfig(num_steps=3, lpips_threshold=0.0))
+    one, same, other = (tuner.tune(generator, perceptual, *cast, seed).deltas["conv.weight"] for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_one_pivot_a_target(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    for pivots, targets in [([], []), ([], [photograph[None]])]:
+        with pytest.raises(InputError, match="give one pivot a target"):
+            PivotalTuner().tune(generator, perceptual, pivots, targets)
 
 
 def test_the_paper_schedule() -> None:
@@ -103,7 +152,7 @@ def test_bad_hyper_parameters(values: dict[str, float]) -> None:
 
 def test_a_target_of_another_size(generator: MobileStyleGAN, perceptual: LPIPS) -> None:
     with pytest.raises(InputError, match=r"target of shape \[1, 3, 32, 32\]"):
-        PivotalTuner().tune(generator, perceptual, generator.w_avg[None], torch.zeros(1, 3, 32, 32))
+        PivotalTuner().tune(generator, perceptual, [generator.w_avg[None]], [torch.zeros(1, 3, 32, 32)])
 
 
 def test_personalization_round_trip(personalization: Personalization, tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
                 # 2. Project (Eq. 1).
                 projection = self._project(person, seed, callback_on_step_end)
                 # 3. Tune (Eq. 2).
-                personalization = self._tune("subject", person, projection, seed, callback_on_step_end)
+                personalization = self._tune({"subject": person}, [projection], seed, callback_on_step_end)
                 names = list(personalization.pivots)
                 output.aligned.extend(to_pil(person))
                 output.projection.extend(to_pil(self._synthesize({}, projection.pivot)))
@@ -248,20 +248,23 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """Project and tune, without rendering an edit; further arguments and errors as in `__call__`.
 
         Args:
-            images: A photograph by the name of its identity, or a photograph alone, then called `"subject"`.
+            images: Photographs by the names of their identities, which come to share one generator (Eq. 3), or a
+                photograph alone, then called `"subject"`.
 
         Returns:
-            Weight deltas and the pivot.
+            Weight deltas and the pivots.
         """
         named = images if isinstance(images, Mapping) else {"subject": images}
         if not all(isinstance(name, str) and name for name in named):
             raise InputError(f"identities named {list(named)}; expected texts")
-        if len(named) != 1:
-            raise InputError(f"{len(named)} identities {list(named)}; one at a time can be learned")
-        ((name, image),) = named.items()
-        target = self._target(image, align, face)
-        projection = self._project(target, seed, callback_on_step_end)
-        return self._tune(name, target, projection, seed, callback_on_step_end)
+        if not named:
+            raise InputError("no identity was given; give at least one photograph by name")
+        targets = {name: self._target(image, align, face) for name, image in named.items()}
+        steps = self.projector.config.num_steps
+        projections = [
+            self._project(target, seed, callback_on_step_end, i * steps) for i, target in enumerate(targets.values())
+        ]
+        return self._tune(targets, projections, seed, callback_on_step_end)
 
     def edit(self, identity: Personalization | str, edit: EditLike | None = None) -> list[Image.Image]:
         """Render identities that were tuned before: G(w_p + a·d; θ*).
@@ -503,26 +506,37 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             return picture
         return align(picture, landmarks, size)
 
-    def _project(self, target: Tensor, seed: int, callback: StepEndCallback | None) -> Projection:
+    def _project(self, target: Tensor, seed: int, callback: StepEndCallback | None, first_step: int = 0) -> Projection:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
-        with self._progress("project", self.projector.config.num_steps, callback, 0) as on_step:
+        with self._progress("project", self.projector.config.num_steps, callback, first_step) as on_step:
             return self.projector.project(self.generator, self.projector_perceptual, target, seed, on_step)
 
     def _tune(
-        self, name: str, target: Tensor, projection: Projection, seed: int, callback: StepEndCallback | None
+        self,
+        targets: Mapping[str, Tensor],
+        projections: Sequence[Projection],
+        seed: int,
+        callback: StepEndCallback | None,
     ) -> Personalization:
-        first = self.projector.config.num_steps
-        with self._progress("tune", self.tuner.config.num_steps, callback, first) as on_step:
-            tuning = self.tuner.tune(self.generator, self.perceptual, projection.pivot, target, seed, on_step)
+        pivots = [projection.pivot for projection in projections]
+        first = self.projector.config.num_steps * len(targets)
+        with self._progress("tune", self.tuner.config.num_steps * len(targets), callback, first) as on_step:
+            tuning = self.tuner.tune(self.generator, self.perceptual, pivots, list(targets.values()), seed, on_step)
         settings = {
             "projector": {"class": type(self.projector).__name__, **dataclasses.asdict(self.projector.config)},
             "tuner": {"class": type(self.tuner).__name__, **dataclasses.asdict(self.tuner.config)},
             "seed": seed,
             "steps": tuning.num_steps,
         }
-        pivots = {name: projection.pivot[0]}
-        return Personalization(tuning.deltas, pivots, self.base, {name: tuning.metrics}, settings, self.origins)
+        return Personalization(
+            tuning.deltas,
+            {name: pivot[0] for name, pivot in zip(targets, pivots, strict=True)},
+            self.base,
+            dict(zip(targets, tuning.metrics, strict=True)),
+            settings,
+            self.origins,
+        )
 
     @torch.no_grad()
     def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit] = ()) -> Tensor:
