@@ -92,7 +92,7 @@ def test_many_identities_share_a_generator(
 ) -> None:
     pivots, targets = cast
     before = [perceptual(generator.synthesis(p), t).item() for p, t in zip(pivots, targets, strict=True)]
-    config = PivotalTunerConfig(num_steps=30, learning_rate=3e-3, lpips_threshold=0.0, locality_alpha=2.0)
+    config = PivotalTunerConfig(num_steps=30, learning_rate=3e-3, lpips_threshold=0.0, locality_alpha=6.0)
     tuning = PivotalTuner(config).tune(generator, perceptual, pivots, targets)
     assert len(tuning.metrics) == 3
     theta = add_deltas(generator, tuning.deltas)

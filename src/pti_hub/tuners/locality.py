@@ -16,16 +16,19 @@ from pti_hub.perceptual import LPIPS
 def interpolated_code(pivot: Tensor, w_z: Tensor, alpha: float) -> Tensor:
     """w_r = w_p + α (w_z − w_p) / ‖w_z − w_p‖₂, the code at distance α from the pivot towards w_z (Eq. 4).
 
+    The norm is that of the whole code, all layers together. With it the paper's figures make sense (section A: α = 60
+    is about as far as a random code is, α = 120 is beyond all faces), while in W itself two codes are about 14 apart.
+
     Args:
-        pivot: w_p `[1, w_dim]` or `[1, num_ws, w_dim]`; in W+ each layer goes its own way to w_z, each the distance α.
-        w_z: `[B, w_dim]`, samples of the mapping network.
-        alpha: α, a distance in W.
+        pivot: w_p `[1, num_ws, w_dim]`.
+        w_z: `[B, num_ws, w_dim]`, samples of the mapping network.
+        alpha: α.
 
     Returns:
-        w_r, `[B, w_dim]` or `[B, num_ws, w_dim]`.
+        w_r `[B, num_ws, w_dim]`.
     """
-    direction = (w_z if pivot.ndim == 2 else w_z[:, None]) - pivot
-    return pivot + alpha * F.normalize(direction, dim=-1)
+    direction = w_z - pivot
+    return pivot + alpha * direction / direction.flatten(1).norm(dim=1)[:, None, None]
 
 
 def locality_loss(
@@ -56,7 +59,8 @@ def locality_loss(
     """
     with torch.no_grad():
         z = torch.randn(1, generator.z_dim, generator=random).to(pivot.device)
-        w_r = broadcast_ws(generator, interpolated_code(pivot, generator.mapping(z), alpha))
+        w_z = broadcast_ws(generator, generator.mapping(z))
+        w_r = interpolated_code(broadcast_ws(generator, pivot), w_z, alpha)
         original = generator.synthesis(w_r)
     picture = tuned_synthesis(generator, theta, w_r)
     with mixed_precision(pivot.device):
