@@ -46,22 +46,16 @@ class MeanProjector:
     ) -> Projection:
         """The pivot `[1, w_dim]`; see `Projector.project`."""
         check_target(generator, target)
-        return Projection(generator.w_avg[None].float().clone(), [])
+        return Projection(self._pivot(generator, seed), [])
+
+    def _pivot(self, generator: Generator, seed: int) -> Tensor:
+        return generator.w_avg[None].float().clone()
 
 
 class RandomProjector(MeanProjector):
     """A sample of W, whatever the picture (Fig. 16 E)."""
 
-    def project(
-        self,
-        generator: Generator,
-        perceptual: LPIPS,
-        target: Tensor,
-        seed: int = 0,
-        on_step: StepCallback | None = None,
-    ) -> Projection:
-        """The pivot `[1, w_dim]`; see `Projector.project`."""
-        check_target(generator, target)
+    def _pivot(self, generator: Generator, seed: int) -> Tensor:
         z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            return Projection(generator.mapping(z.to(generator.w_avg)).float(), [])
+            return generator.mapping(z.to(generator.w_avg)).float()
