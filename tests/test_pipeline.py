@@ -404,11 +404,13 @@ def test_what_does_not_fit_is_found_before_the_long_work(
 
 def test_a_new_generator_is_a_new_base(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
     ada = pipe(photograph).personalization
+    pipe.load_personalization(ada)
     torch.manual_seed(9)
     pipe.generator = MobileStyleGAN(z_dim=16, w_dim=16, channels=(16, 16, 8, 8), mapping_layers=2)
     assert not any(p.requires_grad for p in pipe.generator.parameters())
-    with pytest.raises(InputError, match="load that base"):
-        pipe(ada)
+    for known in (ada, "subject"):
+        with pytest.raises(InputError, match="load that base"):
+            pipe(known)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x", True, 2**70])

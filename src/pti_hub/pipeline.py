@@ -185,15 +185,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self._check_edits(e.direction for e in edits)
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
         # 1. Who: identities that are known, or photographs still to be learned, all read before the long work begins.
-        people = [
-            item
-            if isinstance(item, Personalization) or (isinstance(item, str) and item in self.identities)
-            else self._target(item, align, face)
-            for item in items
-        ]
-        for person in people:
-            if isinstance(person, Personalization):
-                person.check(self.generator, self.base)
+        people = [self._known(item) or self._target(cast("ImageInput", item), align, face) for item in items]
         output = PTIOutput()
         for person in people:
             if isinstance(person, Tensor):
@@ -204,11 +196,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
                 names = list(personalization.pivots)
                 output.aligned.extend(to_pil(person))
                 output.projection.extend(to_pil(self._synthesize({}, projection.pivot)))
-            elif isinstance(person, Personalization):
-                personalization, names = person, list(person.pivots)
             else:
-                assert self.personalization is not None
-                personalization, names = self.personalization, [person]
+                personalization, names = person
             # 4. Edit: G(w_p + a·d; θ*).
             weights = add_deltas(self.generator, personalization.deltas)
             for name in names:
@@ -483,6 +472,17 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])
         for direction in directions:
             direction.apply(ws)
+
+    def _known(self, item: ImageOrIdentity) -> tuple[Personalization, list[str]] | None:
+        """The personalisation that an item stands for and whom of it to render; none for a photograph."""
+        if isinstance(item, Personalization):
+            personalization, names = item, list(item.pivots)
+        elif self.personalization is not None and isinstance(item, str) and item in self.identities:
+            personalization, names = self.personalization, [item]
+        else:
+            return None
+        personalization.check(self.generator, self.base)
+        return personalization, names
 
     def _target(self, image: ImageInput, mode: Align, face: int | None) -> Tensor:
         """Photograph → x `[1, 3, R, R]`, as the generator knows pictures."""
