@@ -32,8 +32,8 @@ def test_alpha_of_the_full_distance_is_the_sample() -> None:
 
 def test_untuned_weights_cost_nothing_and_changed_ones_do(generator: MobileStyleGAN, perceptual: LPIPS) -> None:
     def loss(theta: dict[str, torch.Tensor]) -> float:
-        random = torch.Generator().manual_seed(0)
-        return locality_loss(generator, theta, perceptual, generator.w_avg[None], random, alpha=3.0).item()
+        z = torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
+        return locality_loss(generator, theta, perceptual, generator.w_avg[None], z, alpha=3.0).item()
 
     theta = {name: p.detach().clone() for name, p in generator.named_parameters()}
     # In bfloat16 even equal pictures differ a little.

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pti_hub.edits import parse_edit_text
 from pti_hub.errors import PTIError
 from pti_hub.files import check_replaceable, saving
 from pti_hub.images import save_image
@@ -40,7 +39,7 @@ def edit(
 ) -> None:
     """Invert a photograph, tune the generator to it, and edit it."""
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
-    wanted = [parse_edit_text(text) for text in edits or []]
+    wanted = edits or []
     check_replaceable(out / "personalization", CONFIG_NAME)
     new = not out.exists()
     with saving(out):

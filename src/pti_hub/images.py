@@ -6,6 +6,8 @@ import io
 import os
 import secrets
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from pti_hub.errors import ImageError
+from pti_hub.errors import ImageError, MissingDependencyError
 from pti_hub.files import saving
 
 MAX_PIXELS = 100_000_000
@@ -23,6 +25,7 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | tor
 """What `load_image` takes."""
 
 _TENSOR_SLACK = 1e-3
+_LANCZOS = Image.Resampling.LANCZOS
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -78,7 +81,7 @@ def to_tensor(image: Image.Image, size: int | None = None) -> torch.Tensor:
                 f"a picture of {image.width}×{image.height} px can't be resized to {size}×{size} "
                 "without distortion; align or crop it to a square first"
             )
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+        image = image.resize((size, size), _LANCZOS)
     pixels = torch.from_numpy(np.array(image, dtype=np.float32))
     return pixels.permute(2, 0, 1)[None].contiguous() / 127.5 - 1
 
@@ -118,17 +121,101 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         ImageError: The picture is not RGB, the suffix is another one, or the folder doesn't exist.
     """
     _require_rgb(image)
-    path = Path(path)
-    file_format = _FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(_FORMATS)}")
+    file_format = _known_suffix(path, _FORMATS)
+    with _written_beside(Path(path)) as partial:
+        image.save(partial, format=file_format, quality=95)
+
+
+def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Image:
+    """Pictures in a row.
+
+    Args:
+        images: At least one, of mode RGB.
+        height: Of the row, in pixels.
+
+    Returns:
+        A picture of mode RGB.
+
+    Raises:
+        ImageError: There is none.
+    """
+    if not images:
+        raise ImageError("no pictures were given; give at least one")
+    tiles = [image.resize((round(image.width * height / image.height), height), _LANCZOS) for image in images]
+    row = Image.new("RGB", (sum(tile.width for tile in tiles), height), "white")
+    x = 0
+    for tile in tiles:
+        row.paste(tile, (x, 0))
+        x += tile.width
+    return row
+
+
+def save_animation(
+    images: Sequence[Image.Image], path: str | os.PathLike[str], frames_per_second: float = 12.0, height: int = 512
+) -> None:
+    """Write a moving picture; the path holds the old file or the whole new one, never a part.
+
+    Args:
+        images: Its frames, of mode RGB and one size.
+        path: Where to; `.gif`, which starts over for ever, or `.mp4` (H.264).
+        frames_per_second: How fast, 1 to 50.
+        height: Of the frames, in pixels; even for MP4.
+
+    Raises:
+        ImageError: No or unequal frames, another speed or suffix, or the folder doesn't exist.
+        MissingDependencyError: MP4 without PyAV.
+    """
+    if not images or len({image.size for image in images}) != 1:
+        raise ImageError(f"{len(images)} frames of sizes {sorted({i.size for i in images})}; give frames of one size")
+    if not 1 <= frames_per_second <= 50:
+        raise ImageError(f"frames_per_second={frames_per_second!r}; expected 1 to 50")
+    suffix = _known_suffix(path, {".gif": "gif", ".mp4": "mp4"})
+    width = round(images[0].width * height / images[0].height / 2) * 2
+    frames = [image.resize((width, height), _LANCZOS) for image in images]
+    with _written_beside(Path(path)) as partial:
+        if suffix == "gif":
+            frames[0].save(
+                partial,
+                format="GIF",
+                save_all=True,
+                append_images=frames[1:],
+                duration=round(1000 / frames_per_second),
+                loop=0,
+            )
+        else:
+            _write_mp4(frames, partial, frames_per_second)
+
+
+def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: float) -> None:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError("MP4 needs PyAV; run: pip install 'pti-hub[video]', or write a .gif") from error
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=round(frames_per_second))
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt = "yuv420p"  # what every player shows
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
+def _known_suffix(path: str | os.PathLike[str], formats: dict[str, str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in formats:
+        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(formats)}")
+    return formats[suffix]
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """A place in the same folder, hence the same file system, whose file is renamed once it is complete."""
     if not path.parent.is_dir():
         raise ImageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} doesn't exist")
-    # Beside the target, since a rename is only atomic within one file system.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     with saving(path):
         try:
-            image.save(partial, format=file_format, quality=95)
+            yield partial
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

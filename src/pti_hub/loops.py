@@ -6,18 +6,25 @@ import ctypes
 import dataclasses
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from pti_hub.checkpoints.hub import read_tensors
 from pti_hub.errors import InputError
+from pti_hub.files import saving
 from pti_hub.generators import Generator
 
 StepCallback = Callable[[int, dict[str, Tensor]], None]
 """Called after each step with its number and its metrics, which are tensors: reading one waits for the device."""
+
+DIVERGED = 10.0
+"""A loss that many times the best one seen will not come back."""
 
 # <malloc.h> of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -68,6 +75,56 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
     else:
         native = device.type == "cpu" and _cpu_computes_bf16()
     return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
+
+
+class LoopState:
+    """Where a loop stands, kept in a file: the old state or the whole new one, never a part.
+
+    Args:
+        path: The file; it need not be there.
+        every: Steps after which a loop writes it anew.
+        writes: Whether this process is the one that writes.
+    """
+
+    def __init__(self, path: Path, every: int = 25, writes: bool = True) -> None:
+        self.path, self.every, self.writes = path, every, writes
+
+    def read(self) -> dict[str, Tensor]:
+        """What was written last, on the CPU; empty where nothing was.
+
+        Raises:
+            WeightsError: The file is damaged.
+        """
+        return read_tensors(self.path) if self.path.is_file() else {}
+
+    def write(self, tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors by name.
+
+        Raises:
+            SaveError: The disk is full, or the place not writable.
+        """
+        if not self.writes:
+            return
+        partial = self.path.with_suffix(".partial")
+        with saving(self.path):
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
+            partial.replace(self.path)
+
+
+def adam_state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    """Moments and step counts of an optimiser, by `"adam.<parameter's number>.<key>"`."""
+    state = optimizer.state_dict()["state"]
+    return {f"adam.{i}.{key}": tensor for i, entry in state.items() for key, tensor in entry.items()}
+
+
+def restore_adam(optimizer: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `adam_state` gave, out of tensors by name."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("adam."):
+            _, i, key = name.split(".")
+            state.setdefault(int(i), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def check_hyper_parameters(config: Any, above_zero: tuple[str, ...]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from huggingface_hub import ModelCard
 from PIL import Image
 from torch import Tensor
@@ -19,12 +22,22 @@ from tqdm.auto import tqdm
 
 from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
 from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS, cache_folder
-from pti_hub.edits import Direction, Edit, load_edits, parse_edits, save_edits
+from pti_hub.edits import (
+    AnyEdit,
+    Direction,
+    Edit,
+    StyleMix,
+    Turn,
+    Vocabulary,
+    ganspace,
+    load_edits,
+    save_edits,
+)
 from pti_hub.errors import FaceError, InputError, WeightsError
-from pti_hub.faces import FaceAnalyzer, align, is_aligned, select
-from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, tuned_synthesis
+from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select
+from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, latent_statistics, tuned_synthesis
 from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
-from pti_hub.loops import reused_memory
+from pti_hub.loops import LoopState, reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import (
@@ -36,6 +49,7 @@ from pti_hub.projectors import (
     WProjector,
     WProjectorConfig,
 )
+from pti_hub.runs import RunFolder, digest
 from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, add_deltas, fingerprint
 
 INDEX_NAME = "model_index.json"
@@ -60,7 +74,7 @@ _METHODS: dict[str, dict[str, Any]] = {
 Align: TypeAlias = 'bool | Literal["auto"]'
 StepEndCallback = Callable[[int, dict[str, Any]], None]
 ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
-OneEdit: TypeAlias = "str | tuple[str, float] | Direction | Edit"
+OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | AnyEdit"
 EditLike: TypeAlias = "OneEdit | Sequence[OneEdit]"
 
 
@@ -71,16 +85,18 @@ class PTIOutput:
     Attributes:
         images: The edited pictures G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
         reconstruction: G(w_p; θ*).
+        edits: The edits as they were applied, angles as the strengths that gave them.
         metrics: `"lpips"` (the pipeline's perceptual network at full size) and `"mse"` (pixel values in [-1, 1]) of the
-            reconstruction.
+            reconstruction; of the pivot what `latent_statistics` says.
         personalizations: Tuned weights and pivots; nothing is computed again where they are given in place of a
             photograph.
         aligned: The photographs as the generator sees them; empty for identities.
-        projection: G(w_p; θ), before tuning; likewise.
+        projection: G(w_p; θ), the pivot in the original generator; likewise.
     """
 
     images: list[Image.Image] = field(default_factory=list)
     reconstruction: list[Image.Image] = field(default_factory=list)
+    edits: list[list[Edit | StyleMix]] = field(default_factory=list)
     metrics: list[dict[str, float]] = field(default_factory=list)
     personalizations: list[Personalization] = field(default_factory=list)
     aligned: list[Image.Image] = field(default_factory=list)
@@ -158,6 +174,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         align: Align = "auto",
         face: int | None = None,
         seed: int = 0,
+        run_folder: str | Path | None = None,
         callback_on_step_end: StepEndCallback | None = None,
     ) -> PTIOutput:
         """Edit photographs: align, project, tune, edit; or edit identities that were tuned before.
@@ -166,11 +183,14 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             image: Path, PIL image, uint8 array [H, W, 3] or float tensor [3, H, W] in [-1, 1]; a `Personalization`; the
                 name of an identity of the loaded one; or a list of these. Each photograph gets a generator of its own.
             edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
-                clearly visible step.
+                clearly visible step; `"pose=5deg"` turns the head by 5 degrees. See `pti_hub.edits.Vocabulary` for all
+                that can be named: GANSpace, SeFa, style mixing, ranges of layers.
             align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
                 what is not aligned yet.
             face: Which face, from left to right, where there are several.
             seed: Seed of everything random.
+            run_folder: Folder in which the work's state is kept, so that the same call goes on after a kill and gives
+                the same bits. It is a folder of numbered ones where there are several photographs.
             callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU:
                 on an accelerator it costs a synchronisation a step.
 
@@ -181,30 +201,32 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             InputError: A photograph can't be read (`ImageError`), holds no or several faces (`FaceError`), or an edit
                 is unknown.
         """
-        edits = parse_edits(edit, self.edits)
-        self._check_edits(e.direction for e in edits)
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
+        given = [item for item in items if isinstance(item, Personalization)]
+        edits = self._parse(edit, given)
         # 1. Who: identities that are known, or photographs still to be learned, all read before the long work begins.
         people = [self._known(item) or self._target(cast("ImageInput", item), align, face) for item in items]
         output = PTIOutput()
-        for person in people:
+        for i, person in enumerate(people):
             if isinstance(person, Tensor):
-                # 2. Project (Eq. 1).
-                projection = self._project(person, seed, callback_on_step_end)
-                # 3. Tune (Eq. 2).
-                personalization = self._tune({"subject": person}, [projection], seed, callback_on_step_end)
+                # 2. Project (Eq. 1) and tune (Eq. 2).
+                run = None if run_folder is None else Path(run_folder, *[str(i)] * (len(people) > 1))
+                personalization = self._personalize({"subject": person}, seed, callback_on_step_end, run)
                 names = list(personalization.pivots)
                 output.aligned.extend(to_pil(person))
-                output.projection.extend(to_pil(self._synthesize({}, projection.pivot)))
+                pivot = personalization.pivots["subject"][None].to(self.device)
+                output.projection.extend(to_pil(self._synthesize({}, pivot)))
             else:
                 personalization, names = person
-            # 4. Edit: G(w_p + a·d; θ*).
+            # 3. Edit: G(w_p + a·d; θ*).
             weights = add_deltas(self.generator, personalization.deltas)
             for name in names:
                 pivot = personalization.pivots[name][None].to(self.device)
                 reconstruction = to_pil(self._synthesize(weights, pivot))
+                ws, applied = self._edited(weights, pivot, edits)
                 output.reconstruction.extend(reconstruction)
-                output.images.extend(to_pil(self._synthesize(weights, pivot, edits)) if edits else reconstruction)
+                output.images.extend(to_pil(self._synthesize(weights, ws)) if edits else reconstruction)
+                output.edits.append(applied)
                 output.metrics.append(personalization.metrics.get(name, {}))
                 output.personalizations.append(personalization)
         return output
@@ -227,33 +249,36 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     def personalize(
         self,
-        images: Mapping[str, ImageInput] | ImageInput,
+        images: Mapping[str, ImageInput | Sequence[ImageInput]] | ImageInput,
         *,
         align: Align = "auto",
         face: int | None = None,
         seed: int = 0,
+        run_folder: str | Path | None = None,
         callback_on_step_end: StepEndCallback | None = None,
     ) -> Personalization:
         """Project and tune, without rendering an edit; further arguments and errors as in `__call__`.
 
+        Where accelerate has started several processes, all of them are to make this call with the same arguments: they
+        share out the photographs and all get the result. Steps are then of one photograph a process or of the tuner's
+        `batch_size`, whichever is more; with a `batch_size` of at least the number of processes, that number does not
+        change the result.
+
         Args:
-            images: Photographs by the names of their identities, which come to share one generator (Eq. 3), or a
+            images: Photographs by the names of their identities, which come to share one generator (Eq. 3): one a name,
+                or a list of several of the same person, whose pivots are then called `"ada/1"`, `"ada/2"`, …; or a
                 photograph alone, then called `"subject"`.
 
         Returns:
             Weight deltas and the pivots.
+
+        Raises:
+            InputError: No or equal names; a run folder of another call; processes that were given different arguments.
         """
         named = images if isinstance(images, Mapping) else {"subject": images}
-        if not all(isinstance(name, str) and name for name in named):
-            raise InputError(f"identities named {list(named)}; expected texts")
-        if not named:
-            raise InputError("no identity was given; give at least one photograph by name")
-        targets = {name: self._target(image, align, face) for name, image in named.items()}
-        steps = self.projector.config.num_steps
-        projections = [
-            self._project(target, seed, callback_on_step_end, i * steps) for i, target in enumerate(targets.values())
-        ]
-        return self._tune(targets, projections, seed, callback_on_step_end)
+        targets = {name: self._target(image, align, face) for name, image in _labelled(named).items()}
+        shared = PartialState().num_processes > 1 and len(targets) > 1
+        return self._personalize(targets, seed, callback_on_step_end, run_folder, shared)
 
     def edit(self, identity: Personalization | str, edit: EditLike | None = None) -> list[Image.Image]:
         """Render identities that were tuned before: G(w_p + a·d; θ*).
@@ -268,9 +293,38 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         Raises:
             InputError: No such identity or edit, or the personalisation belongs to another generator.
         """
-        if isinstance(identity, str) and identity not in self.identities:
+        if isinstance(identity, str) and self._known(identity) is None:
             raise InputError(f"no identity {identity!r} is loaded; there are: {', '.join(self.identities) or 'none'}")
         return self(identity, edit).images
+
+    def walk(
+        self, identity: Personalization | str, direction: OneEdit, strengths: Sequence[float] = (-2, -1, 0, 1, 2)
+    ) -> list[Image.Image]:
+        """Pictures on the way along one direction, for `side_by_side` and `save_animation` of `pti_hub.images`.
+
+        Args:
+            identity: A personalisation with one pivot, or the name of a loaded one.
+            direction: As an edit in `__call__`; a strength of its own is a factor on all strengths.
+            strengths: Where to look.
+
+        Returns:
+            One picture a strength.
+
+        Raises:
+            InputError: No such identity or direction, an angle in place of a direction, or several pivots.
+        """
+        given = [identity] if isinstance(identity, Personalization) else []
+        edits = self._parse(direction, given)
+        person = self._known(identity)
+        if person is None:
+            raise InputError(f"no identity {identity!r} is loaded; there are: {', '.join(self.identities) or 'none'}")
+        personalization, names = person
+        if len(names) != 1 or len(edits) != 1 or isinstance(edits[0], Turn):
+            raise InputError(f"{len(names)} pivots and {direction!r}; expected one identity and one direction")
+        edit, weights = edits[0], add_deltas(self.generator, personalization.deltas)
+        ws = broadcast_ws(self.generator, personalization.pivots[names[0]][None].to(self.device))
+        steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
+        return [picture for step in steps for picture in to_pil(self._synthesize(weights, step.apply(ws)))]
 
     @property
     def identities(self) -> dict[str, Tensor]:
@@ -303,6 +357,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         generator.requires_grad_(False)
         self._generator = generator
         self.base = {"name": self._name, "fingerprint": fingerprint(generator)}
+        # Seconds of work that a second edit need not repeat.
+        self._components = functools.cache(functools.partial(ganspace, generator))
 
     @property
     def name(self) -> str:
@@ -435,12 +491,15 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             name=str(index["name"]),
             origins=[{key: str(origin[key]) for key in ("part", "origin", "licence")} for origin in index["origins"]],
         )
-        pipe._check_edits(pipe.edits.values())
+        pipe._parse(list(pipe.edits.values()))
         if (folder / "personalization").is_dir():
             pipe.load_personalization(Personalization._load(folder / "personalization"))
         return pipe
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        for part, classes in (_NETWORKS | _METHODS).items():
+            if (name := type(getattr(self, part)).__name__) not in classes:
+                raise InputError(f"{part} {name} can't be saved, only {', '.join(classes)} can; set one of them first")
         index: dict[str, Any] = {"_class_name": type(self).__name__, "name": self.name}
         for part in _NETWORKS:
             network = getattr(self, part)
@@ -468,18 +527,24 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     # The steps of a call
 
-    def _check_edits(self, directions: Iterable[Direction]) -> None:
+    def _parse(self, edit: Any, given: Sequence[Personalization] = ()) -> list[AnyEdit]:
+        """Edits as a user writes them, tried on a latent."""
+        pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
+        edits = Vocabulary(self.edits, self.generator, self.identities | pivots, self._components).parse(edit)
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])
-        for direction in directions:
-            direction.apply(ws)
+        for parsed in edits:
+            (Edit(parsed.direction) if isinstance(parsed, Turn) else parsed).apply(ws)
+        return edits
 
     def _known(self, item: ImageOrIdentity) -> tuple[Personalization, list[str]] | None:
         """The personalisation that an item stands for and whom of it to render; none for a photograph."""
         if isinstance(item, Personalization):
             personalization, names = item, list(item.pivots)
-        elif self.personalization is not None and isinstance(item, str) and item in self.identities:
-            personalization, names = self.personalization, [item]
+        elif self.personalization is not None and isinstance(item, str):
+            personalization, names = self.personalization, self.personalization.photographs(item)
         else:
+            return None
+        if not names:
             return None
         personalization.check(self.generator, self.base)
         return personalization, names
@@ -506,54 +571,129 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             return picture
         return align(picture, landmarks, size)
 
-    def _project(self, target: Tensor, seed: int, callback: StepEndCallback | None, first_step: int = 0) -> Projection:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
-        with self._progress("project", self.projector.config.num_steps, callback, first_step) as on_step:
-            return self.projector.project(self.generator, self.projector_perceptual, target, seed, on_step)
-
-    def _tune(
+    def _personalize(
         self,
         targets: Mapping[str, Tensor],
-        projections: Sequence[Projection],
         seed: int,
         callback: StepEndCallback | None,
+        run_folder: str | Path | None = None,
+        shared: bool = False,
     ) -> Personalization:
-        pivots = [projection.pivot for projection in projections]
-        first = self.projector.config.num_steps * len(targets)
-        with self._progress("tune", self.tuner.config.num_steps * len(targets), callback, first) as on_step:
-            tuning = self.tuner.tune(self.generator, self.perceptual, pivots, list(targets.values()), seed, on_step)
-        settings = {
+        """x_i → w_i (Eq. 1) → θ* (Eq. 2, 3)."""
+        _check_seed(seed)
+        settings: dict[str, Any] = {
             "projector": {"class": type(self.projector).__name__, **dataclasses.asdict(self.projector.config)},
             "tuner": {"class": type(self.tuner).__name__, **dataclasses.asdict(self.tuner.config)},
             "seed": seed,
-            "steps": tuning.num_steps,
         }
-        return Personalization(
+        place = PartialState()
+        rank, processes = (place.process_index, place.num_processes) if shared else (0, 1)
+        run = None
+        if shared or run_folder is not None:
+            asked = {
+                "base": self.base,
+                "perceptual": [fingerprint(p) for p in (self.perceptual, self.projector_perceptual)],
+                "photographs": {name: digest(target) for name, target in targets.items()},
+                **settings,
+            }
+            if shared and any(other != asked for other in gather_object([asked])):
+                raise InputError(
+                    "the processes were given different photographs or settings; give all of them the same"
+                )
+            if run_folder is not None:
+                run = RunFolder(run_folder, asked, writes=rank == 0)
+            if shared:
+                place.wait_for_everyone()
+            if run is not None and (result := run.result) is not None:
+                return result
+        # 1. Project each.
+        found: dict[int, Tensor] = {}
+        steps = self.projector.config.num_steps
+        for i, target in list(enumerate(targets.values()))[rank::processes]:
+            pivot = None if run is None else run.pivot(i)
+            if pivot is None:
+                state = None if run is None else LoopState(run.folder / f"projection-{i}.safetensors")
+                pivot = self._project(target, seed, callback, i * steps, state).pivot
+                if run is not None:
+                    run.keep_pivot(i, pivot)
+            found[i] = pivot.cpu()
+        if shared:
+            found = {i: pivot for part in gather_object([found]) for i, pivot in part.items()}
+        # 2. Tune for all.
+        pivots = [found[i].to(self.device) for i in range(len(targets))]
+        total, first = self.tuner.config.num_steps * len(targets), steps * len(targets)
+        with self._progress("tune", total, callback, first) as on_step:
+            tuning = self.tuner.tune(
+                self.generator,
+                self.perceptual,
+                pivots,
+                list(targets.values()),
+                seed,
+                on_step,
+                None if run is None else run.state("tuning"),
+                shared,
+            )
+        # 3. What was learned.
+        settings |= {"steps": tuning.num_steps} | ({"stopped": tuning.stopped} if tuning.stopped else {})
+        statistics = latent_statistics(self.generator, tuning.pivots)
+        personalization = Personalization(
             tuning.deltas,
-            {name: pivot[0] for name, pivot in zip(targets, pivots, strict=True)},
+            {name: pivot[0].cpu() for name, pivot in zip(targets, tuning.pivots, strict=True)},
             self.base,
-            dict(zip(targets, tuning.metrics, strict=True)),
+            {name: m | s for name, m, s in zip(targets, tuning.metrics, statistics, strict=True)},
             settings,
             self.origins,
         )
+        if run is not None:
+            run.finish(personalization)
+        return personalization
+
+    def _project(
+        self,
+        target: Tensor,
+        seed: int,
+        callback: StepEndCallback | None,
+        first_step: int = 0,
+        state: LoopState | None = None,
+    ) -> Projection:
+        _check_seed(seed)
+        with self._progress("project", self.projector.config.num_steps, callback, first_step) as on_step:
+            return self.projector.project(self.generator, self.projector_perceptual, target, seed, on_step, state)
+
+    def _edited(
+        self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit]
+    ) -> tuple[Tensor, list[Edit | StyleMix]]:
+        """The pivot after a sequence of edits, and these with the strengths that angles took."""
+        ws, applied = broadcast_ws(self.generator, pivot), []
+        for edit in edits:
+            if isinstance(edit, Turn):
+                edit = edit.resolve(functools.partial(self._yaw, weights, ws, edit.direction))
+            ws = edit.apply(ws)
+            applied.append(edit)
+        return ws, applied
+
+    def _yaw(self, weights: Mapping[str, Tensor], ws: Tensor, direction: Direction, strength: float) -> float:
+        picture = to_pil(self._synthesize(weights, direction.apply(ws, strength)))[0]
+        faces = FaceAnalyzer().detect(picture)
+        if not faces:
+            raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less")
+        return head_pose(max(faces, key=lambda face: face.box[2] - face.box[0]).landmarks).yaw
 
     @torch.no_grad()
-    def _synthesize(self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[Edit] = ()) -> Tensor:
-        ws = broadcast_ws(self.generator, pivot)
-        for edit in edits:
-            ws = edit.apply(ws)
+    def _synthesize(self, weights: Mapping[str, Tensor], ws: Tensor) -> Tensor:
         with reused_memory():
-            return tuned_synthesis(self.generator, weights, ws)
+            return tuned_synthesis(self.generator, weights, broadcast_ws(self.generator, ws))
 
     @contextmanager
     def _progress(
         self, stage: str, total: int, callback: StepEndCallback | None, first_step: int
     ) -> Iterator[Callable[[int, dict[str, Tensor]], None]]:
-        with tqdm(total=total, **{"desc": stage, **self._progress_bar_config}) as bar:
+        config = {"desc": stage, "disable": not PartialState().is_local_main_process, **self._progress_bar_config}
+        with tqdm(total=total, **config) as bar:
 
             def on_step(step: int, metrics: dict[str, Tensor]) -> None:
-                bar.update()
+                # Steps may have been taken before a kill, or by other processes.
+                bar.update(step + 1 - bar.n)
                 # Reading a value waits for the device: seldom for the bar, always for who asks.
                 if not bar.disable and step % 10 == 0:
                     bar.set_postfix(lpips=f"{metrics['lpips'].item():.3f}", refresh=False)
@@ -562,6 +702,33 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
                     callback(first_step + step, {"stage": stage, **values})
 
             yield on_step
+
+
+def _labelled(named: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:
+    """Photographs by the name of their pivot."""
+    if not all(isinstance(name, str) and name.strip() for name in named):
+        raise InputError(f"identities named {list(named)}; expected texts")
+    if not named:
+        raise InputError("no identity was given; give at least one photograph by name")
+    labelled: dict[str, ImageInput] = {}
+    for name, images in named.items():
+        if not isinstance(images, (list, tuple)):
+            labelled[name] = cast("ImageInput", images)
+        elif not images:
+            raise InputError(f"no photograph of {name!r} was given; give at least one")
+        else:
+            labelled |= {f"{name}/{i}": image for i, image in enumerate(images, 1)}
+    plain = [unicodedata.normalize("NFKC", name).strip().casefold() for name in [*named, *(labelled.keys() - named)]]
+    if twice := sorted({name for name in plain if plain.count(name) > 1}):
+        raise InputError(
+            f"identities named {list(named)}: {', '.join(twice)} more than once; give each a name of its own"
+        )
+    return labelled
+
+
+def _check_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

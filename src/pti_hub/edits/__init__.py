@@ -1,18 +1,23 @@
-"""Latent directions: what they are, how a user names them, where they are kept."""
+"""Ways through latent space: what they are, how a user names them, where they are kept."""
 
 from pti_hub.edits.catalogue import load_edits, save_edits, shipped_edits
-from pti_hub.edits.direction import Direction, Edit, parse_edit_text, parse_edits
+from pti_hub.edits.direction import Direction, Edit
 from pti_hub.edits.ganspace import GANSpace, ganspace
+from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.sefa import sefa
+from pti_hub.edits.turn import Turn
+from pti_hub.edits.vocabulary import AnyEdit, Vocabulary
 
 __all__ = [
+    "AnyEdit",
     "Direction",
     "Edit",
     "GANSpace",
+    "StyleMix",
+    "Turn",
+    "Vocabulary",
     "ganspace",
     "load_edits",
-    "parse_edit_text",
-    "parse_edits",
     "save_edits",
     "sefa",
     "shipped_edits",

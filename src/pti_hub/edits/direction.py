@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -114,71 +113,24 @@ class Edit:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.strength) or not math.isfinite(self.strength):
-            raise InputError(f"strength {self.strength!r} of {self.direction.name!r}; expected a finite number")
+        check_amount("strength", self.strength, self.direction.name)
 
     def apply(self, ws: Tensor) -> Tensor:
         """The edited latent; see `Direction.apply`."""
         return self.direction.apply(ws, float(self.strength))
 
 
-def parse_edits(edit: Any, catalogue: Mapping[str, Direction]) -> list[Edit]:
-    """What a user wrote, as edits.
+def check_amount(kind: str, amount: Any, name: str) -> None:
+    """Make sure that how far an edit goes is a finite number.
 
     Args:
-        edit: `None`, a name, a `(name, strength)`, a `Direction`, an `Edit`, or a sequence of these.
-        catalogue: The directions that can be named.
-
-    Returns:
-        The edits in the order given; none for `None`.
+        kind: What it is called in the message.
+        amount: The value.
+        name: The edit's name.
 
     Raises:
-        InputError: An unknown name, a strength that is not finite, or something else altogether.
+        InputError: It is something else.
     """
-    if edit is None:
-        return []
-    if isinstance(edit, Edit):
-        return [edit]
-    if isinstance(edit, Direction):
-        return [Edit(edit)]
-    if isinstance(edit, str):
-        return [Edit(_named(edit, catalogue))]
-    if isinstance(edit, tuple) and len(edit) == 2 and isinstance(edit[0], str) and _is_number(edit[1]):
-        return [Edit(_named(edit[0], catalogue), float(edit[1]))]
-    if isinstance(edit, Sequence):
-        return [parsed for item in edit for parsed in parse_edits(item, catalogue)]
-    raise InputError(f"edit {edit!r}; expected a name, a pair such as ('age', -3.0), an Edit, or a list of these")
-
-
-def parse_edit_text(text: str) -> tuple[str, float]:
-    """An edit of the command line: `"age=-3"`, or `"smile"` for strength 1.
-
-    Args:
-        text: The argument.
-
-    Returns:
-        Name and strength.
-
-    Raises:
-        InputError: There is no name, or the strength is no finite number.
-    """
-    name, separator, number = (part.strip() for part in text.partition("="))
-    try:
-        strength = float(number) if separator else 1.0
-    except ValueError:
-        strength = math.nan
-    if not name or not math.isfinite(strength):
-        raise InputError(f"edit {text!r}; expected NAME or NAME=STRENGTH, e.g. smile or age=-3")
-    return name, strength
-
-
-def _named(name: str, catalogue: Mapping[str, Direction]) -> Direction:
-    if name in catalogue:
-        return catalogue[name]
-    near = difflib.get_close_matches(name, catalogue, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"no edit is named {name!r}, there are {', '.join(catalogue) or 'none'}{hint}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    good = isinstance(amount, Real) and not isinstance(amount, bool)
+    if not good or not math.isfinite(amount):
+        raise InputError(f"{kind} {amount!r} of {name!r}; expected a finite number")

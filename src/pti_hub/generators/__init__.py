@@ -2,5 +2,14 @@
 
 from pti_hub.generators.mobile_stylegan import MobileStyleGAN
 from pti_hub.generators.protocol import Generator, NoiseMode, broadcast_ws, tuned_synthesis, w_statistics
+from pti_hub.generators.statistics import latent_statistics
 
-__all__ = ["Generator", "MobileStyleGAN", "NoiseMode", "broadcast_ws", "tuned_synthesis", "w_statistics"]
+__all__ = [
+    "Generator",
+    "MobileStyleGAN",
+    "NoiseMode",
+    "broadcast_ws",
+    "latent_statistics",
+    "tuned_synthesis",
+    "w_statistics",
+]

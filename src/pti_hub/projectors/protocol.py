@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from pti_hub.generators import Generator
-from pti_hub.loops import StepCallback
+from pti_hub.loops import LoopState, StepCallback
 from pti_hub.perceptual import LPIPS
 
 
@@ -41,6 +41,7 @@ class Projector(Protocol):
         target: Tensor,
         seed: int = 0,
         on_step: StepCallback | None = None,
+        state: LoopState | None = None,
     ) -> Projection:
         """Find the pivot of a picture.
 
@@ -50,10 +51,13 @@ class Projector(Protocol):
             target: x `[1, 3, R, R]` in [-1, 1], R the generator's resolution.
             seed: Seed of everything random.
             on_step: Called after each step with its number and its metrics, as tensors.
+            state: Where to keep the run's state, and to go on from where there is one; the result is the same, bit for
+                bit.
 
         Returns:
             The pivot.
 
         Raises:
             InputError: The target's shape is not the generator's.
+            WeightsError: The kept state is damaged or of another run.
         """

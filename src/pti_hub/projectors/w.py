@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pti_hub.generators import Generator, tuned_synthesis
-from pti_hub.loops import StepCallback, check_hyper_parameters, check_target, mixed_precision, reused_memory
+from pti_hub.loops import (
+    DIVERGED,
+    LoopState,
+    StepCallback,
+    adam_state,
+    check_hyper_parameters,
+    check_target,
+    mixed_precision,
+    restore_adam,
+    reused_memory,
+)
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors.protocol import Projection
+
+_CHECK_INTERVAL = 25
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class WProjector:
         target: Tensor,
         seed: int = 0,
         on_step: StepCallback | None = None,
+        state: LoopState | None = None,
     ) -> Projection:
         """The pivot with its noise maps; see `Projector.project`."""
         cfg = self.config
@@ -84,9 +98,30 @@ class WProjector:
         w = self._start(generator).requires_grad_()
         noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
         optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
+        learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(noise)}
+        best, best_distance, first = w.detach().clone(), math.inf, 0
+        if state is not None and (before := state.read()):
+            first, best_distance = int(before["step"]), before["best_distance"].item()
+            random.set_state(before["random"])
+            with torch.no_grad():
+                best.copy_(before["best"])
+                for name, tensor in learned.items():
+                    tensor.copy_(before[name])
+            restore_adam(optimizer, before)
 
         with reused_memory():
-            for step in range(cfg.num_steps):
+            for step in range(first, cfg.num_steps):
+                if state is not None and step > first and step % state.every == 0:
+                    state.write(
+                        {
+                            "step": torch.tensor(step),
+                            "best": best,
+                            "best_distance": torch.tensor(best_distance, dtype=torch.float64),
+                            "random": random.get_state(),
+                            **learned,
+                            **adam_state(optimizer),
+                        }
+                    )
                 t = step / cfg.num_steps
                 optimizer.param_groups[0]["lr"] = cfg.learning_rate * learning_rate_factor(t, cfg.rampup, cfg.rampdown)
 
@@ -99,6 +134,19 @@ class WProjector:
                     picture = tuned_synthesis(generator, theta, w_near, noise=noise, resolution=size)
                     distance = perceptual(picture, features).sum()
                 loss = distance + cfg.noise_weight * noise_regularization(noise)
+                if step % _CHECK_INTERVAL == 0:
+                    # Waits for the device, hence seldom.
+                    if not (seen := distance.item()) <= DIVERGED * best_distance:
+                        warnings.warn(
+                            f"projection diverged at step {step} of {cfg.num_steps}: distance {seen:.3g}, best "
+                            f"{best_distance:.3g}; the best w is kept; lower learning_rate={cfg.learning_rate:g}",
+                            RuntimeWarning,
+                            stacklevel=2,
+                        )
+                        return Projection(best, [n.detach() for n in generator.noise_maps()])
+                    if seen < best_distance:
+                        best_distance = seen
+                        best.copy_(w.detach())
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()

@@ -36,7 +36,7 @@ def locality_loss(
     theta: Mapping[str, Tensor],
     perceptual: LPIPS,
     pivot: Tensor,
-    random: torch.Generator,
+    z: Tensor,
     alpha: float = 30.0,
     l2_weight: float = 1.0,
 ) -> Tensor:
@@ -50,7 +50,7 @@ def locality_loss(
         theta: θ* by parameter name.
         perceptual: LPIPS.
         pivot: w_p `[1, w_dim]` or `[1, num_ws, w_dim]`.
-        random: Source of z.
+        z: `[1, z_dim]`, drawn anew each time.
         alpha: α of Eq. 4.
         l2_weight: λ^R_L2.
 
@@ -58,8 +58,7 @@ def locality_loss(
         A scalar.
     """
     with torch.no_grad():
-        z = torch.randn(1, generator.z_dim, generator=random).to(pivot.device)
-        w_z = broadcast_ws(generator, generator.mapping(z))
+        w_z = broadcast_ws(generator, generator.mapping(z.to(pivot.device)))
         w_r = interpolated_code(broadcast_ws(generator, pivot), w_z, alpha)
         original = generator.synthesis(w_r)
     picture = tuned_synthesis(generator, theta, w_r)

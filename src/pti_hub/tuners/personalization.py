@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
 from pti_hub.errors import InputError
@@ -29,7 +30,8 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
 
     Args:
         deltas: Δ by parameter name.
-        pivots: w_p by identity, `[w_dim]` or `[num_ws, w_dim]`, in the order they are listed.
+        pivots: w_p by identity, `[w_dim]` or `[num_ws, w_dim]`, in the order they are listed; of an identity that has
+            several photographs one each, `"ada/1"`, `"ada/2"`.
         base: `"name"` and `"fingerprint"` of the generator that was tuned.
         metrics: `"lpips"` and `"mse"` of each identity's reconstruction.
         settings: Hyper-parameters and seed, for the record.
@@ -65,6 +67,12 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
 
     def __repr__(self) -> str:
         return f"Personalization({', '.join(self.pivots)}; base {self.base['name']})"
+
+    def photographs(self, identity: str) -> list[str]:
+        """The pivots of an identity, by the names they are listed under; none where there is no such identity."""
+        return [
+            name for name in self.pivots if name == identity or re.fullmatch(rf"{re.escape(identity)}/[1-9]\d*", name)
+        ]
 
     def check(self, generator: Generator, base: Mapping[str, str]) -> None:
         """Make sure that deltas and pivots belong to a generator.
@@ -134,13 +142,13 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         return personalization_card(self.base["name"], list(self.pivots), self.metrics, self.origins)
 
 
-def fingerprint(generator: Generator) -> str:
-    """SHA-256 of a generator's parameters and buffers with their names, rounded to bfloat16.
+def fingerprint(network: Generator | nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers with their names, rounded to bfloat16.
 
     Rounding gives a generator and its copy in half precision the same fingerprint.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(generator.state_dict().items()):
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().data)
     return digest.hexdigest()

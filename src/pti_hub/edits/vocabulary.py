@@ -1,0 +1,141 @@
+"""What a user writes as an edit, and what it means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pti_hub.edits.direction import Direction, Edit
+from pti_hub.edits.ganspace import GANSpace, ganspace
+from pti_hub.edits.mixing import StyleMix
+from pti_hub.edits.sefa import sefa
+from pti_hub.edits.turn import Turn
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator
+
+AnyEdit: TypeAlias = "Edit | StyleMix | Turn"
+
+_AMOUNT = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<degrees>°|deg)?", re.IGNORECASE)
+_LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
+_COMPONENT = re.compile(r"(?P<kind>pc|sefa)(?P<number>\d{1,4})")
+_SEED = re.compile(r"seed(?P<seed>\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The edits that can be named.
+
+    - `"smile"`: a direction of the catalogue;
+    - `"pc3"`: component 3 of GANSpace, one standard deviation a step;
+    - `"sefa2"`: eigenvector 2 of SeFa;
+    - `"mix:bob"`: bob's style, an identity's, or a random one's, `"mix:seed42"`;
+    - `"smile_layers4-7"`, of any of these: in layers 4 to 7 alone, from 0, the coarsest.
+
+    A text may go on with how far: `"age=-2"` in steps, `"pose=5deg"` (or `5°`) in degrees of the head's yaw, as seen
+    in the picture.
+
+    Args:
+        catalogue: Directions by name.
+        generator: Where GANSpace's and SeFa's directions come from, and random styles.
+        identities: Pivots by name.
+        components: GANSpace of the generator, where it is kept between calls.
+    """
+
+    catalogue: Mapping[str, Direction]
+    generator: Generator | None = None
+    identities: Mapping[str, Tensor] = field(default_factory=dict)
+    components: Callable[[], GANSpace] | None = None
+
+    def parse(self, edit: Any) -> list[AnyEdit]:
+        """What a user wrote, as edits.
+
+        Args:
+            edit: `None`, a text, a `(text, amount)`, a `Direction`, an `Edit`, a `StyleMix`, a `Turn`, or a sequence of
+                these.
+
+        Returns:
+            The edits in the order given; none for `None`.
+
+        Raises:
+            InputError: An unknown name, an amount that is not finite, or something else altogether.
+        """
+        if edit is None:
+            return []
+        if isinstance(edit, (Edit, StyleMix, Turn)):
+            return [edit]
+        if isinstance(edit, Direction):
+            return [Edit(edit)]
+        if isinstance(edit, str):
+            return [self._parse_text(edit)]
+        if isinstance(edit, tuple) and len(edit) == 2 and isinstance(edit[0], str):
+            if isinstance(edit[1], Real) and not isinstance(edit[1], bool):
+                return [self.edit(edit[0], float(edit[1]))]
+            if isinstance(edit[1], str) and _AMOUNT.fullmatch(edit[1].strip()):
+                return [self._parse_text(f"{edit[0]}={edit[1]}")]
+        if isinstance(edit, Sequence):
+            return [parsed for item in edit for parsed in self.parse(item)]
+        raise InputError(f"edit {edit!r}; expected a name, a pair such as ('age', -3.0), an Edit, or a list of these")
+
+    def edit(self, name: str, strength: float = 1.0) -> Edit | StyleMix:
+        """The edit of a name.
+
+        Raises:
+            InputError: There is none, or the strength is not finite.
+        """
+        base, first, last = name, None, None
+        if name not in self.catalogue and (match := _LAYERS.fullmatch(name)):
+            base, first, last = match["name"], int(match["first"]), int(match["last"])
+        if base.startswith("mix:") and self.generator is not None:
+            source = self._style(base.removeprefix("mix:"), self.generator)
+            end = self.generator.num_ws - 1 if last is None else last
+            return StyleMix(name, source, first or 0, end, strength)
+        return Edit(self._direction(name, base, first, last), strength)
+
+    def _parse_text(self, text: str) -> AnyEdit:
+        name, separator, amount = (part.strip() for part in text.partition("="))
+        match = _AMOUNT.fullmatch(amount)
+        if not name or (separator and not match):
+            raise InputError(f"edit {text!r}; expected NAME or NAME=STRENGTH, e.g. smile, age=-3 or pose=5deg")
+        if match is None:
+            return self.edit(name)
+        if not match["degrees"]:
+            return self.edit(name, float(match["number"]))
+        edit = self.edit(name)
+        if isinstance(edit, StyleMix):
+            raise InputError(f"edit {text!r}; a style has no angle, give a strength such as {name}=0.5")
+        return Turn(edit.direction, float(match["number"]))
+
+    def _direction(self, name: str, base: str, first: int | None, last: int | None) -> Direction:
+        if base in self.catalogue:
+            direction = self.catalogue[base]
+        elif self.generator is not None and (match := _COMPONENT.fullmatch(base)):
+            number = int(match["number"])
+            if match["kind"] == "sefa":
+                return sefa(self.generator, number + 1, first or 0, last)[number]
+            direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
+        else:
+            near = difflib.get_close_matches(base, self.catalogue, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"no edit is named {base!r}, there are {', '.join(self.catalogue) or 'none'}{hint}")
+        if first is None or last is None:
+            return direction
+        num_ws = len(direction.vector) if self.generator is None else self.generator.num_ws
+        part = direction.layers(first, last, num_ws)
+        return Direction(name, part.vector, part.provenance)
+
+    @torch.no_grad()
+    def _style(self, source: str, generator: Generator) -> Tensor:
+        if source in self.identities:
+            return self.identities[source]
+        if match := _SEED.fullmatch(source):
+            z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(int(match["seed"])))
+            return generator.mapping(z.to(generator.w_avg))[0]
+        known = ", ".join(self.identities) or "none"
+        raise InputError(f"no identity is named {source!r}, there are {known}; or mix a random style, e.g. mix:seed42")
