@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pti_hub import PTIPipeline
+from pti_hub import Personalization, PTIPipeline
 from pti_hub.cli import main
 from pti_hub.images import to_pil
 
@@ -81,4 +81,49 @@ def test_a_missing_photograph_writes_nothing(
 ) -> None:
     assert run(monkeypatch, "edit", tmp_path / "no.jpg", "-m", folder, "--out", tmp_path / "out") == 1
     assert "no.jpg" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def people(photograph: torch.Tensor, tmp_path: Path) -> Path:
+    """Three photographs of two people."""
+    (tmp_path / "people" / "bob").mkdir(parents=True)
+    for name, picture in (
+        ("ada.png", photograph),
+        ("bob/1.png", photograph.flip(1)),
+        ("bob/2.png", photograph.flip(2)),
+    ):
+        to_pil(picture[None])[0].save(tmp_path / "people" / name)
+    (tmp_path / "people" / "notes.txt").write_text("not a picture")
+    return tmp_path / "people"
+
+
+def test_personalize_then_walk(
+    folder: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast, model = tmp_path / "cast", ["-m", folder]
+    assert run(monkeypatch, "personalize", people, *model, "--out", cast, "--run", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    assert all(f"{name}: lpips" in out for name in ("ada", "bob/1", "bob/2"))
+    assert list(Personalization.from_pretrained(cast).pivots) == ["ada", "bob/1", "bob/2"]
+
+    walk = ["walk", cast, *model, "--edit", "smile"]
+    assert run(monkeypatch, *walk) == 1
+    assert "choose one: --identity NAME" in capsys.readouterr().err
+    walk += ["--identity", "bob/2"]
+    assert run(monkeypatch, *walk, "--out", tmp_path / "walk.png") == 0
+    assert Image.open(tmp_path / "walk.png").size == (5 * 256, 256)
+    assert run(monkeypatch, *walk, "--frames", 3, "--out", tmp_path / "walk.gif") == 0
+    assert Image.open(tmp_path / "walk.gif").n_frames == 4  # type: ignore[attr-defined]
+    assert run(monkeypatch, *walk, "--out", tmp_path / "walk.txt") == 1
+    assert "end it in .png, .jpg, .jpeg, .gif, .mp4" in capsys.readouterr().err
+
+
+def test_folders_without_pictures(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for photos, message in ((tmp_path / "empty", "no picture is in"), (photo, "is no folder")):
+        assert run(monkeypatch, "personalize", photos, "-m", folder, "--out", tmp_path / "out") == 1
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

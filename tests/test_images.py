@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from pti_hub.errors import ImageError
-from pti_hub.images import MAX_PIXELS, ImageInput, load_image, save_image, to_pil, to_tensor
+from pti_hub.images import (
+    MAX_PIXELS,
+    ImageInput,
+    load_image,
+    save_animation,
+    save_image,
+    side_by_side,
+    to_pil,
+    to_tensor,
+)
 
 
 def pattern(width: int = 24, height: int = 16) -> Image.Image:
@@ -360,3 +369,53 @@ def test_colour_of_16_bits_is_scaled(tmp_path: Path, colour_type: int, channels:
     )
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     assert load_image(tmp_path / "deep.png").getpixel((1, 1)) == (255, 128, 0)
+
+
+def colours(*names: str) -> list[Image.Image]:
+    return [Image.new("RGB", (40, 20), name) for name in names]
+
+
+def test_pictures_in_a_row() -> None:
+    row = side_by_side([*colours("red", "blue"), Image.new("RGB", (10, 20), "green")], height=10)
+    assert row.size == (20 + 20 + 5, 10)
+    assert [row.getpixel((x, 5)) for x in (10, 30, 42)] == [(255, 0, 0), (0, 0, 255), (0, 128, 0)]
+    with pytest.raises(ImageError, match="no pictures"):
+        side_by_side([])
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_an_animation_shows_its_frames(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"walk{suffix}"
+    save_animation(colours("red", "blue", "green"), path, frames_per_second=10, height=32)
+    if suffix == ".gif":
+        with Image.open(path) as gif:
+            assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (3, (64, 32), 100, 0)  # type: ignore[attr-defined]
+            frames = []
+            for i in range(3):
+                gif.seek(i)
+                frames.append(gif.convert("RGB"))
+    else:
+        with pytest.importorskip("av").open(str(path)) as video:
+            frames = [frame.to_image() for frame in video.decode(video=0)]
+    assert len(frames) == 3
+    for frame, channel in zip(frames, (0, 2, 1), strict=True):
+        assert np.asarray(frame)[16, 32].argmax() == channel
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("images", "name", "speed", "message"),
+    [
+        ([], "walk.gif", 12, "frames of one size"),
+        ([*colours("red"), Image.new("RGB", (1, 1))], "walk.gif", 12, "frames of one size"),
+        (colours("red"), "walk.avi", 12, "end it in .gif, .mp4"),
+        (colours("red"), "nowhere/walk.gif", 12, "doesn't exist"),
+        (colours("red"), "walk.gif", 0, "expected 1 to 50"),
+    ],
+)
+def test_animations_that_cannot_be(
+    tmp_path: Path, images: list[Image.Image], name: str, speed: float, message: str
+) -> None:
+    with pytest.raises(ImageError, match=message):
+        save_animation(images, tmp_path / name, speed)
+    assert not any(tmp_path.iterdir())

@@ -29,7 +29,7 @@ from pti_hub import (
 )
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
-from pti_hub.projectors import MeanProjector, Projector, RandomProjector, WPlusProjector
+from pti_hub.projectors import EncoderProjector, MeanProjector, Projector, RandomProjector, WPlusProjector
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -38,10 +38,10 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 def test_a_call_gives_one_entry_a_photograph(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
     out = pipe([photograph, photograph.flip(2)], edit="smile")
-    for entries in (out.images, out.reconstruction, out.metrics, out.personalizations, out.aligned, out.projection):
-        assert len(entries) == 2
+    both = [out.images, out.reconstruction, out.edits, out.metrics, out.personalizations, out.aligned, out.projection]
+    assert [len(entries) for entries in both] == [2] * 7
     assert out.images[0].size == (64, 64)
-    assert out.metrics[0].keys() == {"lpips", "mse"}
+    assert out.metrics[0].keys() == {"lpips", "mse", "w_distance", "truncation", "s_distance"}
     assert not np.array_equal(pixels(out.images[0]), pixels(out.reconstruction[0]))
     with pytest.raises(InputError, match="2 photographs were given"):
         _ = out.personalization
@@ -101,10 +101,99 @@ def test_many_identities(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: 
     assert np.array_equal(pixels(loaded("cy", edit="smile").images[0]), pixels(everyone[2]))
 
 
-@pytest.mark.parametrize("named", [{}, {1: "photo.png"}, {"": "photo.png"}])
-def test_identities_need_names(pipe: PTIPipeline, named: Any) -> None:
-    with pytest.raises(InputError, match=r"identity was given|expected texts"):
+def test_several_photographs_of_one_person(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
+    cast = pipe.personalize({"ada": [photograph, photograph.flip(2)], "bob": photograph.flip(1)})
+    assert list(cast.pivots) == ["ada/1", "ada/2", "bob"]
+    pipe.load_personalization(cast)
+    assert len(pipe("ada", edit="smile").images) == 2
+    assert len(pipe.edit("ada/2", "smile")) == len(pipe.edit("bob", "smile")) == 1
+    assert np.array_equal(pixels(pipe.edit("ada", "smile")[1]), pixels(pipe.edit("ada/2", "smile")[0]))
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({}, "no identity was given"),
+        ({1: "photo.png"}, "expected texts"),
+        ({" ": "photo.png"}, "expected texts"),
+        ({"ada": []}, "no photograph of 'ada'"),
+        ({"Ada": "a.png", "ada ": "b.png"}, "ada twice or more"),
+        ({"ada": ["a.png", "b.png"], "ada/1": "c.png"}, "ada/1 twice or more"),
+    ],
+)
+def test_identities_need_names_of_their_own(pipe: PTIPipeline, named: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         pipe.personalize(named)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_kind_of_edit_through_one_argument(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    cast = pipe.personalize({"ada": photograph, "bob": photograph.flip(2)})
+    pipe.load_personalization(cast)
+    plain = pixels(pipe.edit("ada")[0])
+    for edit in ("smile=2", "pc0", "sefa0_layers0-3=5", "mix:bob_layers2-5", "mix:seed3", ["age_layers0-3", "pc1=-2"]):
+        assert not np.array_equal(pixels(pipe.edit("ada", edit)[0]), plain), edit
+    assert np.array_equal(pixels(pipe.edit("ada", "mix:ada")[0]), plain)
+    # Those of a personalisation that is given need not be loaded.
+    pipe.personalization = None
+    assert np.array_equal(pixels(pipe.edit(cast, "mix:bob")[0]), pixels(pipe.edit(cast)[1]))
+
+
+def test_an_angle_is_measured_on_the_picture(
+    pipe: PTIPipeline, photograph: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = pipe(photograph).personalization
+    monkeypatch.setattr(PTIPipeline, "_yaw", lambda self, weights, ws, direction, strength: 3.0 + 8.0 * strength)
+    out = pipe(ada, edit=["age", "smile=10deg"])
+    age, smile = out.edits[0]
+    assert (age.strength, smile.strength) == (1.0, pytest.approx(1.25, abs=0.07))
+    same = pipe(ada, edit=[("age", 1.0), ("smile", smile.strength)])
+    assert np.array_equal(pixels(out.images[0]), pixels(same.images[0]))
+
+
+def test_a_walk(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    pipe.load_personalization(pipe.personalize({"ada": photograph, "bob": photograph.flip(2)}))
+    pictures = pipe.walk("ada", "smile", [-1, 0, 2])
+    expected = [pipe.edit("ada", ("smile", strength))[0] for strength in (-1, 0, 2)]
+    assert [pixels(p).tolist() for p in pictures] == [pixels(p).tolist() for p in expected]
+    twice = pipe.walk("ada", ("smile", 2.0), [1])
+    assert np.array_equal(pixels(twice[0]), pixels(pictures[2]))
+    assert pipe.personalization is not None
+    for identity, direction in (("eve", "smile"), (pipe.personalization, "smile"), ("ada", "smile=5deg")):
+        with pytest.raises(InputError, match=r"eve|expected one identity and one direction"):
+            pipe.walk(identity, direction)
+
+
+def test_where_the_pivot_lies_is_reported(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    pipe.projector = MeanProjector()
+    metrics = pipe(photograph).metrics[0]
+    assert metrics["w_distance"] == metrics["truncation"] == metrics["s_distance"] == 0.0
+    pipe.projector = RandomProjector()
+    metrics = pipe(photograph).metrics[0]
+    pivot = RandomProjector().project(pipe.generator, pipe.perceptual, photograph[None]).pivot[0]
+    assert metrics["w_distance"] == pytest.approx((pivot - pipe.generator.w_avg).norm().item(), rel=1e-5)
+    assert metrics["truncation"] == pytest.approx(metrics["w_distance"] / pipe.generator.w_std.item(), rel=1e-5)
+
+
+def test_an_encoder_gives_the_pivot(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
+    class Mean(torch.nn.Module):
+        resolution = 16
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.shape == (1, 3, 16, 16)
+            return images.mean((2, 3)).repeat(1, 6)[:, :width]
+
+    width = 16
+    pipe.projector = EncoderProjector(Mean())
+    ada = pipe.personalize(photograph)
+    expected = torch.nn.functional.avg_pool2d(photograph[None], 4).mean((2, 3)).repeat(1, 6)[:, :16]
+    torch.testing.assert_close(ada.pivots["subject"], expected[0], rtol=0, atol=0.01)
+    with pytest.raises(InputError, match="EncoderProjector can't be saved, only WProjector"):
+        pipe.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    width = 15
+    with pytest.raises(InputError, match="the encoder Mean is of another generator"):
+        pipe.personalize(photograph)
 
 
 def test_invert_gives_the_pivot_of_a_call(pipe: PTIPipeline, photograph: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -120,6 +121,39 @@ def test_the_order_of_identities_is_the_seed_s(
     one, same, other = (tuner.tune(generator, perceptual, *cast, seed).deltas["conv.weight"] for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_a_batch_is_one_step_on_a_mean(
+    generator: MobileStyleGAN, perceptual: LPIPS, cast: tuple[list[torch.Tensor], list[torch.Tensor]]
+) -> None:
+    config = PivotalTunerConfig(num_steps=4, check_interval=4, lpips_threshold=0.0, locality_alpha=6.0)
+    seen: list[int] = []
+    for size in (1, 3, 50):
+        config = dataclasses.replace(config, batch_size=size)
+        tuning = PivotalTuner(config).tune(generator, perceptual, *cast, on_step=lambda step, _: seen.append(step))
+        # Every photograph has its turn, however they are grouped.
+        assert tuning.num_steps == 12
+    assert seen == 3 * list(range(12))
+
+
+def test_pivots_move_along_where_asked(
+    generator: MobileStyleGAN, perceptual: LPIPS, cast: tuple[list[torch.Tensor], list[torch.Tensor]]
+) -> None:
+    pivots, targets = cast
+    still = PivotalTunerConfig(num_steps=20, learning_rate=1e-9, lpips_threshold=0.0, shared_locality_weight=0.0)
+    fixed = PivotalTuner(still).tune(generator, perceptual, pivots, targets)
+    assert all(torch.equal(*pair) for pair in zip(fixed.pivots, pivots, strict=True))
+    moving = dataclasses.replace(still, pivot_learning_rate=0.05)
+    moved = PivotalTuner(moving).tune(generator, perceptual, pivots, targets)
+    for before, after, fix, move in zip(pivots, moved.pivots, fixed.metrics, moved.metrics, strict=True):
+        assert not torch.equal(before, after)
+        assert move["lpips"] + move["mse"] < fix["lpips"] + fix["mse"]
+
+
+def test_pivots_of_another_generator(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
+    for shape in ((1, 15), (1, 7, 16), (16,), (2, 16)):
+        with pytest.raises(InputError, match=r"of shape .*; expected"):
+            PivotalTuner().tune(generator, perceptual, [torch.zeros(shape)], [photograph[None]])
 
 
 def test_one_pivot_a_target(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:

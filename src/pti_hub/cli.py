@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pti_hub.errors import PTIError
+from pti_hub.errors import InputError, PTIError
 from pti_hub.files import check_replaceable, saving
-from pti_hub.images import save_image
+from pti_hub.images import ANIMATED, STILL, check_suffix, save_animation, save_image, side_by_side
+from pti_hub.loops import place
 from pti_hub.pipeline import PRESETS, PTIPipeline
 from pti_hub.tuners import Personalization
 from pti_hub.tuners.personalization import CONFIG_NAME
 
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 DEFAULT_CHECKPOINT = "pti-hub/mobilestylegan-ffhq"
 
 app = typer.Typer(
     help="Personalise a StyleGAN to a photograph and edit it.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 Model = Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")]
+Preset = Annotated[str | None, typer.Option(help=f"Schedule, if not the saved one: {', '.join(PRESETS)}.")]
+Align = Annotated[bool, typer.Option(help="Bring faces to FFHQ's alignment where they are not.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Run = Annotated[Path | None, typer.Option(help="Folder for the work's state: after a kill the same command goes on.")]
+Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:1; chosen by default.")]
 
 
 @app.command()
@@ -31,13 +39,19 @@ def edit(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the personalisation.")] = Path("outputs"),
     model: Model = DEFAULT_CHECKPOINT,
-    preset: Annotated[str | None, typer.Option(help=f"Schedule, if not the saved one: {', '.join(PRESETS)}.")] = None,
+    preset: Preset = None,
     face: Annotated[int | None, typer.Option(help="Which face, from left to right, where there are several.")] = None,
-    align: Annotated[bool, typer.Option(help="Bring the face to FFHQ's alignment where it is not.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:1; chosen by default.")] = None,
+    align: Align = True,
+    seed: Seed = 0,
+    run: Run = None,
+    device: Device = None,
 ) -> None:
-    """Invert a photograph, tune the generator to it, and edit it."""
+    """Invert a photograph, tune the generator to it, and edit it.
+
+    An edit is a name, or a name and how far: smile, age=-2, pose=5deg (degrees of the head). Beside the listed edits
+    (pti-hub info) there are GANSpace's components, pc3, SeFa's, sefa2, styles, mix:NAME or mix:seed42, and any of these
+    in some layers, smile_layers4-7.
+    """
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
     wanted = edits or []
     check_replaceable(out / "personalization", CONFIG_NAME)
@@ -48,7 +62,7 @@ def edit(
         if photo.is_dir():
             result = pipe(Personalization.from_pretrained(photo), wanted)
         else:
-            result = pipe(photo, wanted, align="auto" if align else False, face=face, seed=seed)
+            result = pipe(photo, wanted, align="auto" if align else False, face=face, seed=seed, run_folder=run)
             # First what took minutes.
             result.personalization.save_pretrained(out / "personalization")
     except PTIError:
@@ -63,8 +77,70 @@ def edit(
         save_image(result.reconstruction[i], out / f"reconstruction{suffix}.png")
         if wanted:
             save_image(result.images[i], out / f"edited{suffix}.png")
-        metrics = ", ".join(f"{key} {value:.4f}" for key, value in result.metrics[i].items())
-        typer.echo(f"{name}: {metrics}; pictures in {out}/")
+        typer.echo(f"{name}: {_figures(result.metrics[i])}; pictures in {out}/")
+
+
+@app.command()
+def personalize(
+    photos: Annotated[
+        Path, typer.Argument(help="Folder: a photograph an identity, or a sub-folder of several of hers.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the personalisation.")] = Path("personalization"),
+    model: Model = DEFAULT_CHECKPOINT,
+    preset: Preset = None,
+    align: Align = True,
+    seed: Seed = 0,
+    run: Run = None,
+    device: Device = None,
+) -> None:
+    """Tune one generator to everyone in a folder, by the names of the files."""
+    if not photos.is_dir():
+        raise InputError(f"{photos} is no folder; give one of photographs, or use: pti-hub edit {photos}")
+    check_replaceable(out, CONFIG_NAME)
+    people: dict[str, list[Path]] = {}
+    for path in sorted(photos.iterdir()):
+        if found := [p for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.suffix.lower() in PICTURES]:
+            people.setdefault(path.name if path.is_dir() else path.stem, []).extend(found)
+    if not people:
+        raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(sorted(PICTURES))}")
+    pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
+    named = {name: found if len(found) > 1 else found[0] for name, found in people.items()}
+    result = pipe.personalize(named, align="auto" if align else False, seed=seed, run_folder=run)
+    if place().is_main_process:
+        result.save_pretrained(out)
+        for name, metrics in result.metrics.items():
+            typer.echo(f"{name}: {_figures(metrics)}")
+        typer.echo(f"saved in {out}/")
+
+
+@app.command()
+def walk(
+    personalization: Annotated[Path, typer.Argument(help="Folder of a saved personalisation.")],
+    edit: Annotated[str, typer.Option("--edit", "-e", help="Direction to walk along.")],
+    out: Annotated[Path, typer.Option(help="A strip, .png or .jpg, or an animation, .gif or .mp4.")] = Path("walk.gif"),
+    first: Annotated[float, typer.Option("--from", help="Strength to begin at.")] = -2.0,
+    last: Annotated[float, typer.Option("--to", help="Strength to end at.")] = 2.0,
+    frames: Annotated[int | None, typer.Option(min=2, help="How many pictures; 5 in a strip, else 24.")] = None,
+    identity: Annotated[str | None, typer.Option(help="Whom, where there are several.")] = None,
+    model: Model = DEFAULT_CHECKPOINT,
+    device: Device = None,
+) -> None:
+    """Show a person on the way along a direction."""
+    strip = out.suffix.lower() in STILL
+    check_suffix(out, {**STILL, **ANIMATED})
+    pipe = PTIPipeline.from_pretrained(model, device=device)
+    pipe.load_personalization(personalization)
+    if identity is None and len(pipe.identities) > 1:
+        raise InputError(f"{personalization} holds {', '.join(pipe.identities)}; choose one: --identity NAME")
+    count = frames or (5 if strip else 24)
+    strengths = [first + (last - first) * i / (count - 1) for i in range(count)]
+    pictures = pipe.walk(identity or next(iter(pipe.identities)), edit, strengths)
+    if strip:
+        save_image(side_by_side(pictures), out)
+    else:
+        # There and back again, so that it starts over without a jump.
+        save_animation([*pictures, *pictures[-2:0:-1]], out)
+    typer.echo(f"saved in {out}")
 
 
 @app.command()
@@ -89,6 +165,10 @@ def info(
     typer.echo("origins and licences")
     for origin in pipe.origins:
         typer.echo(f"  {origin['part']}: {origin['origin']}\n    {origin['licence']}")
+
+
+def _figures(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
 
 
 def main() -> None:

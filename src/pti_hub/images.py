@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -21,12 +21,17 @@ from pti_hub.files import saving
 MAX_PIXELS = 100_000_000
 """Largest picture that is read, in pixels: a file of a few kB can claim to be of any size."""
 
+STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Suffixes of pictures that are written, and their formats."""
+
+ANIMATED = {".gif": "GIF", ".mp4": "MP4"}
+"""Suffixes of moving pictures that are written, and their formats."""
+
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
 """What `load_image` takes."""
 
 _TENSOR_SLACK = 1e-3
 _LANCZOS = Image.Resampling.LANCZOS
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def load_image(image: ImageInput) -> Image.Image:
@@ -121,7 +126,7 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         ImageError: The picture is not RGB, the suffix is another one, or the folder doesn't exist.
     """
     _require_rgb(image)
-    file_format = _known_suffix(path, _FORMATS)
+    file_format = check_suffix(path, STILL)
     with _written_beside(Path(path)) as partial:
         image.save(partial, format=file_format, quality=95)
 
@@ -169,11 +174,11 @@ def save_animation(
         raise ImageError(f"{len(images)} frames of sizes {sorted({i.size for i in images})}; give frames of one size")
     if not 1 <= frames_per_second <= 50:
         raise ImageError(f"frames_per_second={frames_per_second!r}; expected 1 to 50")
-    suffix = _known_suffix(path, {".gif": "gif", ".mp4": "mp4"})
+    suffix = check_suffix(path, ANIMATED)
     width = round(images[0].width * height / images[0].height / 2) * 2
     frames = [image.resize((width, height), _LANCZOS) for image in images]
     with _written_beside(Path(path)) as partial:
-        if suffix == "gif":
+        if suffix == "GIF":
             frames[0].save(
                 partial,
                 format="GIF",
@@ -184,6 +189,18 @@ def save_animation(
             )
         else:
             _write_mp4(frames, partial, frames_per_second)
+
+
+def check_suffix(path: str | os.PathLike[str], formats: Mapping[str, str]) -> str:
+    """The format that a file's name asks for.
+
+    Raises:
+        ImageError: It is none of them.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in formats:
+        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(formats)}")
+    return formats[suffix]
 
 
 def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: float) -> None:
@@ -198,13 +215,6 @@ def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: flo
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
-
-
-def _known_suffix(path: str | os.PathLike[str], formats: dict[str, str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in formats:
-        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(formats)}")
-    return formats[suffix]
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -75,6 +77,12 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
     else:
         native = device.type == "cpu" and _cpu_computes_bf16()
     return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
+
+
+def place() -> PartialState:
+    """Which of how many processes this is, and its device."""
+    # Only accelerate's larger classes look at its own variable.
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 class LoopState:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from huggingface_hub import ModelCard
 from PIL import Image
@@ -37,7 +37,7 @@ from pti_hub.errors import FaceError, InputError, WeightsError
 from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select
 from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, latent_statistics, tuned_synthesis
 from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
-from pti_hub.loops import LoopState, reused_memory
+from pti_hub.loops import LoopState, place, reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import (
@@ -277,7 +277,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """
         named = images if isinstance(images, Mapping) else {"subject": images}
         targets = {name: self._target(image, align, face) for name, image in _labelled(named).items()}
-        shared = PartialState().num_processes > 1 and len(targets) > 1
+        shared = place().num_processes > 1 and len(targets) > 1
         return self._personalize(targets, seed, callback_on_step_end, run_folder, shared)
 
     def edit(self, identity: Personalization | str, edit: EditLike | None = None) -> list[Image.Image]:
@@ -435,7 +435,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             WeightsError: It can't be had, is damaged, or names a class that is not one of this package's.
             InputError: No such preset or device.
         """
-        state = PartialState()
+        state = place()
         if (known := KNOWN_CHECKPOINTS.get(str(pretrained_model_name_or_path))) is not None:
             folder = cache_folder(known.name)
             with state.local_main_process_first():
@@ -586,8 +586,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             "tuner": {"class": type(self.tuner).__name__, **dataclasses.asdict(self.tuner.config)},
             "seed": seed,
         }
-        place = PartialState()
-        rank, processes = (place.process_index, place.num_processes) if shared else (0, 1)
+        rank, processes = (place().process_index, place().num_processes) if shared else (0, 1)
         run = None
         if shared or run_folder is not None:
             asked = {
@@ -603,7 +602,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             if run_folder is not None:
                 run = RunFolder(run_folder, asked, writes=rank == 0)
             if shared:
-                place.wait_for_everyone()
+                place().wait_for_everyone()
             if run is not None and (result := run.result) is not None:
                 return result
         # 1. Project each.
@@ -688,7 +687,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
     def _progress(
         self, stage: str, total: int, callback: StepEndCallback | None, first_step: int
     ) -> Iterator[Callable[[int, dict[str, Tensor]], None]]:
-        config = {"desc": stage, "disable": not PartialState().is_local_main_process, **self._progress_bar_config}
+        config = {"desc": stage, "disable": not place().is_local_main_process, **self._progress_bar_config}
         with tqdm(total=total, **config) as bar:
 
             def on_step(step: int, metrics: dict[str, Tensor]) -> None:
@@ -710,20 +709,18 @@ def _labelled(named: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[st
         raise InputError(f"identities named {list(named)}; expected texts")
     if not named:
         raise InputError("no identity was given; give at least one photograph by name")
-    labelled: dict[str, ImageInput] = {}
+    labelled: list[tuple[str, ImageInput]] = []
     for name, images in named.items():
         if not isinstance(images, (list, tuple)):
-            labelled[name] = cast("ImageInput", images)
+            labelled.append((name, cast("ImageInput", images)))
         elif not images:
             raise InputError(f"no photograph of {name!r} was given; give at least one")
         else:
-            labelled |= {f"{name}/{i}": image for i, image in enumerate(images, 1)}
-    plain = [unicodedata.normalize("NFKC", name).strip().casefold() for name in [*named, *(labelled.keys() - named)]]
-    if twice := sorted({name for name in plain if plain.count(name) > 1}):
-        raise InputError(
-            f"identities named {list(named)}: {', '.join(twice)} more than once; give each a name of its own"
-        )
-    return labelled
+            labelled += [(f"{name}/{i}", image) for i, image in enumerate(images, 1)]
+    alike = Counter(unicodedata.normalize("NFKC", name).strip().casefold() for name, _ in labelled)
+    if twice := [name for name, count in alike.items() if count > 1]:
+        raise InputError(f"identities named {list(named)}: {', '.join(twice)} twice or more; give each its own name")
+    return dict(labelled)
 
 
 def _check_seed(seed: Any) -> None:

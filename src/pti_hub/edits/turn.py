@@ -57,7 +57,7 @@ class Turn:
         # 1. Which way, and a bracket.
         step = 0.25
         if abs(miss[0.0]) > TOLERANCE and not look(step):
-            if abs(miss[step]) > abs(miss[0.0]):
+            if miss[step] * miss[0.0] > 0 and abs(miss[step]) > abs(miss[0.0]):
                 step = -step
                 look(step)
             while abs(miss[step]) > TOLERANCE and miss[step] * miss[0.0] > 0 and abs(step) < _FARTHEST:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from pti_hub.loops import (
     check_hyper_parameters,
     check_target,
     mixed_precision,
+    place,
     restore_adam,
     reused_memory,
 )
@@ -154,7 +154,7 @@ class PivotalTuner:
                 raise InputError(f"pivot of shape {list(pivot.shape)}; expected one latent, [1, …], a target")
         device, count = targets[0].device, len(targets)
         locality_weight = cfg.locality_weight if count == 1 else cfg.shared_locality_weight
-        rank, processes = _place() if shared else (0, 1)
+        rank, processes = (place().process_index, place().num_processes) if shared else (0, 1)
         random = torch.Generator().manual_seed(seed)
         with mixed_precision(device):
             features = [perceptual.target_features(target) for target in targets]
@@ -279,12 +279,6 @@ def add_deltas(generator: Generator, deltas: Mapping[str, Tensor]) -> dict[str, 
     """θ* = θ + Δ by parameter name, on the generator's device."""
     original = dict(generator.named_parameters())
     return {name: original[name].detach() + d.to(original[name].device) for name, d in deltas.items()}
-
-
-def _place() -> tuple[int, int]:
-    """This process's number and how many there are."""
-    state = PartialState()
-    return state.process_index, state.num_processes
 
 
 def _sum_gradients(parameters: Sequence[Tensor]) -> None:
