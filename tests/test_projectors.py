@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from pti_hub import InputError, WProjector, WProjectorConfig
 from pti_hub.generators import MobileStyleGAN
+from pti_hub.loops import learning_rate_factor
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import MeanProjector, RandomProjector, WPlusProjector
-from pti_hub.projectors.w import learning_rate_factor, noise_regularization, normalize_noise
+from pti_hub.projectors.w import noise_regularization, normalize_noise
 
 
 def test_the_distance_falls(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:

@@ -23,7 +23,7 @@ from pti_hub import (
     WProjectorConfig,
 )
 from pti_hub.checkpoints.known import cache_folder
-from pti_hub.faces import FaceAnalyzer, is_aligned
+from pti_hub.faces import FaceAnalyzer, head_pose, is_aligned
 from pti_hub.images import load_image, to_tensor
 
 EDITS = ("smile", "age", "pose", "gender", "eyes_open", "mouth_open")
@@ -54,6 +54,15 @@ def test_tuning_brings_the_picture_nearer(real_pipe: PTIPipeline, output: PTIOut
 def test_the_edit_shows(output: PTIOutput) -> None:
     difference = np.asarray(output.images[0]).astype(int) - np.asarray(output.reconstruction[0])
     assert np.abs(difference).mean() > 1
+
+
+@pytest.mark.parametrize("degrees", [5, -10])
+def test_the_head_turns_as_far_as_asked(real_pipe: PTIPipeline, output: PTIOutput, degrees: int) -> None:
+    turned = real_pipe(output.personalization, edit=["smile", f"pose={degrees}deg"])
+    smiling = real_pipe(output.personalization, edit="smile")
+    yaw = [head_pose(FaceAnalyzer().detect(out.images[0])[0].landmarks).yaw for out in (smiling, turned)]
+    assert yaw[1] - yaw[0] == pytest.approx(degrees, abs=0.5)
+    assert turned.edits[0][1].strength * degrees > 0
 
 
 def test_saved_and_loaded_offline_it_gives_the_same_bits(

@@ -135,6 +135,13 @@ def restore_adam(optimizer: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> 
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
+def learning_rate_factor(t: float, rampup: float, rampdown: float) -> float:
+    """Factor on the learning rate at time t in [0, 1): linear up, cosine down (Karras et al. 2020, D)."""
+    down = min(1.0, (1 - t) / rampdown) if rampdown else 1.0
+    up = min(1.0, t / rampup) if rampup else 1.0
+    return (0.5 - 0.5 * math.cos(down * math.pi)) * up
+
+
 def check_hyper_parameters(config: Any, above_zero: tuple[str, ...]) -> None:
     """Make sure that the fields of a dataclass are numbers of their kind, none below zero.
 

@@ -18,6 +18,7 @@ from pti_hub.loops import (
     adam_state,
     check_hyper_parameters,
     check_target,
+    learning_rate_factor,
     mixed_precision,
     restore_adam,
     reused_memory,
@@ -186,10 +187,3 @@ def normalize_noise(noise: list[Tensor]) -> None:
     for n in noise:
         n -= n.mean()
         n *= n.square().mean().rsqrt()
-
-
-def learning_rate_factor(t: float, rampup: float, rampdown: float) -> float:
-    """Factor on the learning rate at time t in [0, 1): linear up, cosine down (Karras et al. 2020, D)."""
-    down = min(1.0, (1 - t) / rampdown) if rampdown else 1.0
-    up = min(1.0, t / rampup) if rampup else 1.0
-    return (0.5 - 0.5 * math.cos(down * math.pi)) * up

@@ -22,6 +22,7 @@ from pti_hub.loops import (
     adam_state,
     check_hyper_parameters,
     check_target,
+    learning_rate_factor,
     mixed_precision,
     place,
     restore_adam,
@@ -38,6 +39,8 @@ class PivotalTunerConfig:
     Attributes:
         num_steps: Steps of Adam at the most, an image.
         learning_rate: Its rate.
+        rampdown: Share of the steps over which the rates fall to 0, along a cosine; not in the paper. The codes that
+            locality draws make gradients noisy, and a large λ_R does harm unless that noise dies away.
         pivot_learning_rate: Its rate for the pivots, which move along with the weights where it is not 0: the paper's
             ablation (Fig. 16 D and F) and Pan et al. (2020), not its method.
         lpips_weight: λ_LPIPS.
@@ -55,6 +58,7 @@ class PivotalTunerConfig:
 
     num_steps: int = 120
     learning_rate: float = 3e-4
+    rampdown: float = 0.0
     pivot_learning_rate: float = 0.0
     lpips_weight: float = 1.0
     l2_weight: float = 1.0
@@ -168,6 +172,7 @@ class PivotalTuner:
         if cfg.pivot_learning_rate:
             groups.append({"params": [w.requires_grad_() for w in ws], "lr": cfg.pivot_learning_rate})
         optimizer = torch.optim.Adam(groups, lr=cfg.learning_rate, fused=True)
+        rates = (cfg.learning_rate, cfg.pivot_learning_rate)
         learned = {f"theta.{name}": p for name, p in theta.items()} | {f"w.{i}": w for i, w in enumerate(ws)}
         best = {name: t.detach().clone() for name, t in learned.items()}
         best_loss, stopped = math.inf, None
@@ -221,6 +226,9 @@ class PivotalTuner:
         with reused_memory():
             for step in range(first, cfg.num_steps + 1):
                 last = step == cfg.num_steps
+                factor = learning_rate_factor(step / cfg.num_steps, 0.0, cfg.rampdown)
+                for group, rate in zip(optimizer.param_groups, rates, strict=False):
+                    group["lr"] = rate * factor
                 if last or step % cfg.check_interval == 0:
                     if state is not None and turns - kept >= state.every:
                         kept = turns
