@@ -139,13 +139,22 @@ def test_a_run_folder_of_something_else(pipe: PTIPipeline, people: dict[str, Ten
     assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
 
 
-def test_a_damaged_state_is_one_line(pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_damaged_or_foreign_state_is_one_line(
+    pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path, damaged: bool
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         pipe.personalize(people, run_folder=tmp_path / "run", callback_on_step_end=interrupt)
-    (tmp_path / "run" / "pivot-0.safetensors").write_bytes(b"\x00" * 20)
-    with pytest.raises(WeightsError, match="damaged") as caught:
+    state = tmp_path / "run" / "tuning.safetensors"
+    if damaged:
+        state.write_bytes(bytes(20))
+    else:
+        save_file({"step": torch.tensor(2)}, state)
+    with pytest.raises(WeightsError, match="delete it") as caught:
         pipe.personalize(people, run_folder=tmp_path / "run")
     assert "\n" not in str(caught.value)
+    state.unlink()
+    assert same_bits(pipe.personalize(people, run_folder=tmp_path / "run"), pipe.personalize(people))
 
 
 def test_two_processes_give_what_one_gives(

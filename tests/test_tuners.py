@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pti_hub import InputError, Personalization, PivotalTuner, PivotalTunerConfig, WeightsError
 from pti_hub.generators import MobileStyleGAN, tuned_synthesis
 from pti_hub.perceptual import LPIPS
 from pti_hub.tuners import add_deltas, fingerprint
+from pti_hub.tuners.pivotal import _turns
 
 
 @pytest.fixture
@@ -112,6 +116,15 @@ def test_who_is_done_waits_for_the_others(
     tuning = PivotalTuner(config).tune(generator, perceptual, pivots, [done, *targets[1:]])
     # All three in the first round, two in each of the next three.
     assert tuning.num_steps == 3 + 3 * 2
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=20), st.integers(0, 1000))
+def test_those_that_lag_get_more_turns(distances: list[float], seed: int) -> None:
+    turns = _turns(distances, torch.Generator().manual_seed(seed))
+    assert len(turns) == len(distances)
+    shares = [max(d, 1e-8) * len(distances) / sum(max(d, 1e-8) for d in distances) for d in distances]
+    for i, share in enumerate(shares):
+        assert math.floor(share - 1e-6) <= turns.count(i) <= math.ceil(share + 1e-6)
 
 
 def test_the_order_of_identities_is_the_seed_s(

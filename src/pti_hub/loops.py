@@ -17,7 +17,7 @@ from accelerate.utils import parse_flag_from_env
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pti_hub.checkpoints.hub import read_tensors
+from pti_hub.checkpoints.hub import read_tensors, reading
 from pti_hub.errors import InputError
 from pti_hub.files import saving
 from pti_hub.generators import Generator
@@ -103,7 +103,10 @@ class LoopState:
         Raises:
             WeightsError: The file is damaged.
         """
-        return read_tensors(self.path) if self.path.is_file() else {}
+        if not self.path.is_file():
+            return {}
+        with reading(self.path, "delete it to do that part of the work anew"):
+            return read_tensors(self.path)
 
     def write(self, tensors: Mapping[str, Tensor]) -> None:
         """Keep tensors by name.

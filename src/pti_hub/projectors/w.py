@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pti_hub.checkpoints.hub import reading
 from pti_hub.generators import Generator, tuned_synthesis
 from pti_hub.loops import (
     DIVERGED,
@@ -102,13 +103,14 @@ class WProjector:
         learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(noise)}
         best, best_distance, first = w.detach().clone(), math.inf, 0
         if state is not None and (before := state.read()):
-            first, best_distance = int(before["step"]), before["best_distance"].item()
-            random.set_state(before["random"])
-            with torch.no_grad():
-                best.copy_(before["best"])
-                for name, tensor in learned.items():
-                    tensor.copy_(before[name])
-            restore_adam(optimizer, before)
+            with reading(state.path, "delete it, and the projection begins anew"):
+                first, best_distance = int(before["step"]), before["best_distance"].item()
+                random.set_state(before["random"])
+                with torch.no_grad():
+                    best.copy_(before["best"])
+                    for name, tensor in learned.items():
+                        tensor.copy_(before[name])
+                restore_adam(optimizer, before)
 
         with reused_memory():
             for step in range(first, cfg.num_steps):

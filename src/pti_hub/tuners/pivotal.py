@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from accelerate.utils import reduce
 from torch import Tensor
 
+from pti_hub.checkpoints.hub import reading
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.loops import (
@@ -125,10 +126,10 @@ class PivotalTuner:
     ) -> Tuning:
         """Learn one θ* for one or many pivots.
 
-        Most rounds take a step for each photograph that is not good enough yet, so those that lag get more of them.
-        Every `check_interval` rounds one step is taken on the mean over all (Eq. 3), and the losses that come with it,
-        all of the same weights, decide which weights are kept and who is done. A loss that is no number, or ten times
-        the best one, ends the run with a warning and the best weights.
+        Most rounds take as many steps as there are photographs that are not good enough yet, shared out among these by
+        how far they are. Every `check_interval` rounds one step is taken on the mean over all (Eq. 3), and the losses
+        that come with it, all of the same weights, decide which weights are kept and who is done. A loss that is no
+        number, or ten times the best one, ends the run with a warning and the best weights.
 
         Args:
             generator: G with weights θ; left as it is.
@@ -176,7 +177,7 @@ class PivotalTuner:
         learned = {f"theta.{name}": p for name, p in theta.items()} | {f"w.{i}": w for i, w in enumerate(ws)}
         best = {name: t.detach().clone() for name, t in learned.items()}
         best_loss, stopped = math.inf, None
-        waiting = list(range(count))
+        waiting, distances = list(range(count)), [1.0] * count
         first = turns = kept = 0
 
         def accumulate(batch: Sequence[int]) -> Tensor:
@@ -214,14 +215,15 @@ class PivotalTuner:
             turns += len(batch)
 
         if state is not None and (before := state.read()):
-            first, turns = int(before["step"]), int(before["turns"])
-            best_loss, kept = before["best_loss"].item(), turns
-            random.set_state(before["random"])
-            with torch.no_grad():
-                for name, tensor in learned.items():
-                    tensor.copy_(before[f"now.{name}"])
-                    best[name].copy_(before[f"best.{name}"])
-            restore_adam(optimizer, before)
+            with reading(state.path, "delete it, and the tuning begins anew"):
+                first, turns = int(before["step"]), int(before["turns"])
+                best_loss, kept = before["best_loss"].item(), turns
+                random.set_state(before["random"])
+                with torch.no_grad():
+                    for name, tensor in learned.items():
+                        tensor.copy_(before[f"now.{name}"])
+                        best[name].copy_(before[f"best.{name}"])
+                restore_adam(optimizer, before)
 
         with reused_memory():
             for step in range(first, cfg.num_steps + 1):
@@ -260,8 +262,8 @@ class PivotalTuner:
                         break
                     take_step(everyone, rows)
                 else:
-                    # 3. In between a step for each of them.
-                    order = [waiting[k] for k in torch.randperm(len(waiting), generator=random).tolist()]
+                    # 3. In between as many steps as there are of these, the more for the farther.
+                    order = [waiting[k] for k in _turns([distances[i] for i in waiting], random)]
                     size = max(cfg.batch_size, processes)
                     for batch in (order[k : k + size] for k in range(0, len(order), size)):
                         take_step(batch, accumulate(batch))
@@ -287,6 +289,15 @@ def add_deltas(generator: Generator, deltas: Mapping[str, Tensor]) -> dict[str, 
     """θ* = θ + Δ by parameter name, on the generator's device."""
     original = dict(generator.named_parameters())
     return {name: original[name].detach() + d.to(original[name].device) for name, d in deltas.items()}
+
+
+def _turns(distances: Sequence[float], random: torch.Generator) -> list[int]:
+    """As many indices as there are distances, each as often as its share of their sum (systematic resampling)."""
+    shares = torch.tensor(distances, dtype=torch.float64).clamp_min(1e-8)
+    edges = shares.cumsum(0) / shares.sum() * len(shares)
+    points = torch.rand(1, generator=random, dtype=torch.float64) + torch.arange(len(shares))
+    chosen = torch.searchsorted(edges, points).clamp_max(len(shares) - 1)
+    return chosen[torch.randperm(len(shares), generator=random)].tolist()
 
 
 def _sum_gradients(parameters: Sequence[Tensor]) -> None:
