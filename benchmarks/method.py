@@ -7,7 +7,7 @@
     python benchmarks/method.py ablation
 
 Each writes OUT/NAME.jsonl, a line a measurement, and OUT/NAME.md, a table; `locality` and `alpha` a plot, `ablation` a
-picture. A run that was stopped goes on with what is missing. Nothing of the photographs of a folder is kept.
+picture. A run that was stopped goes on with what is missing. Of photographs the pivots are kept, in OUT/pivots.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import torch
 import torch.nn.functional as F
 import typer
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pti_hub import Personalization, PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
-from pti_hub.faces import FaceAnalyzer, embedding, head_pose, identity_distance
+from pti_hub.faces import FaceAnalyzer, align, embedding, head_pose, identity_distance, select
 from pti_hub.generators import tuned_synthesis
 from pti_hub.images import load_image, save_image, side_by_side, to_tensor
-from pti_hub.loops import reused_memory
+from pti_hub.loops import LoopState, reused_memory
 from pti_hub.projectors import MeanProjector, Projector, RandomProjector, WPlusProjector
+from pti_hub.runs import digest
 from pti_hub.tuners import add_deltas
 
 matplotlib.use("agg")
@@ -68,6 +68,11 @@ class Results:
         print(row, flush=True)
         return row
 
+    def of(self, key: Mapping[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """The rows of these pictures."""
+        names = {path.name for path in paths}
+        return [row for row in self.rows if key.items() <= row.items() and row["picture"] in names]
+
     def table(self, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Write and print a table of rows, numbers with three digits."""
         lines = ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
@@ -93,13 +98,13 @@ def pictures(folder: Path, count: int) -> list[Path]:
 
 
 def pivot_of(pipe: PTIPipeline, path: Path, out: Path) -> Tensor:
-    """The pivot of a photograph by the pipeline's projector, kept for the other commands."""
-    kind = f"{type(pipe.projector).__name__}{pipe.projector.config.num_steps}"
-    file = out / "pivots" / f"{path.stem}-{kind}.safetensors"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"pivot": pipe.invert(path).pivot.cpu()}, file)
-    return load_file(file)["pivot"].to(pipe.device)
+    """The pivot of a photograph by the default projector, kept for the other commands."""
+    state = LoopState(out / "pivots" / f"{digest(target_of(pipe, path))[:16]}.safetensors")
+    if not (kept := state.read()):
+        state.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {"pivot": pipe.invert(path, align=False).pivot}
+        state.write(kept)
+    return kept["pivot"].to(pipe.device)
 
 
 def target_of(pipe: PTIPipeline, path: Path) -> Tensor:
@@ -142,28 +147,34 @@ def locality(
     folder: Folder,
     out: Out = OUT,
     count: Count = 6,
-    steps: Steps = 200,
+    steps: Steps = 120,
     latents: Annotated[int, typer.Option(help="Random latents.")] = 50,
-    weight: Annotated[float, typer.Option(help="λ_R, against none.")] = 0.1,
+    threshold: Annotated[float, typer.Option(help="LPIPS at which tuning stops, with or without.")] = 0.06,
+    weight: Annotated[float, typer.Option(help="λ_R, against none.")] = 0.3,
+    samples: Annotated[int, typer.Option(help="N_r.")] = 3,
+    alpha: Annotated[float, typer.Option(help="α.")] = 40.0,
+    rampdown: Annotated[float, typer.Option(help="Share of the steps over which the rate falls.")] = 0.8,
 ) -> None:
     """Figure 15: how far tuning drags random latents along, with and without locality regularisation."""
     results, pipe = Results(out, "locality"), load()
-    for path, value in itertools.product(pictures(folder, count), (0.0, weight)):
+    key = {"steps": steps, "latents": latents, "threshold": threshold, "rampdown": rampdown}
+    settings = {"without": (0.0, 1, alpha), f"with, λ_R = {weight:g}": (weight, samples, alpha)}
+    paths = pictures(folder, count)
+    for path, (name, values) in itertools.product(paths, settings.items()):
+        hold = dict(zip(("locality_weight", "locality_samples", "locality_alpha"), values, strict=True))
 
-        def measure(path: Path = path, value: float = value) -> dict[str, Any]:
-            config = PivotalTunerConfig(num_steps=steps, lpips_threshold=0.0, locality_weight=value)
+        def measure(path: Path = path, hold: dict[str, Any] = hold) -> dict[str, Any]:
+            config = PivotalTunerConfig(num_steps=steps, rampdown=rampdown, lpips_threshold=threshold, **hold)
             tuning = tune(pipe, pivot_of(pipe, path, out), target_of(pipe, path), config)
-            return {**tuning.metrics[0], **drift(pipe, tuning.deltas, latents)}
+            return {**tuning.metrics[0], **drift(pipe, tuning.deltas, latents), "taken": tuning.num_steps}
 
-        key = {"picture": path.name, "locality_weight": value, "steps": steps, "latents": latents}
-        results.once(key, measure)
-    rows = [row for row in results.rows if (row["steps"], row["latents"]) == (steps, latents)]
-    table = []
-    for value, name in ((0.0, "without"), (weight, f"with, λ_R = {weight:g}")):
-        table.append({"setting": name, **means([r for r in rows if r["locality_weight"] == value], MEASURES)})
-    table.append({"setting": "ratio", **{key: table[0][key] / table[1][key] for key in MEASURES}})
-    results.table({"setting": f"locality, {steps} steps, mean of {count}", **MEASURES}, table)
-    plot_bars(table[:2], out / "locality.png")
+        results.once({"picture": path.name, "setting": name, **hold, **key}, measure)
+    table: list[dict[str, Any]] = [
+        {"setting": name, **means(results.of({"setting": name, **key}, paths), MEASURES)} for name in settings
+    ]
+    ratio = {"setting": "ratio", **{measure: table[0][measure] / table[1][measure] for measure in MEASURES}}
+    results.table({"setting": f"locality, mean of {count}", **MEASURES}, [*table, ratio])
+    plot_bars(table, out / "locality.png")
 
 
 @app.command()
@@ -178,16 +189,17 @@ def alpha(
     """Figure 17: at which distance from the pivot to ask for the original picture."""
     results, pipe = Results(out, "alpha"), load()
     values = (2.0, 8.0, 16.0, 30.0, 60.0, 120.0)
-    for path, value in itertools.product(pictures(folder, count), (0.0, *values)):
+    key, paths = {"steps": steps, "latents": latents, "weight": weight}, pictures(folder, count)
+    for path, value in itertools.product(paths, (0.0, *values)):
 
         def measure(path: Path = path, value: float = value) -> dict[str, Any]:
             choice = {"locality_weight": weight, "locality_alpha": value} if value else {}
-            config = PivotalTunerConfig(num_steps=steps, lpips_threshold=0.0, **choice)  # type: ignore[arg-type]
+            config = PivotalTunerConfig(num_steps=steps, lpips_threshold=0.0, **choice)
             tuning = tune(pipe, pivot_of(pipe, path, out), target_of(pipe, path), config)
             return {**tuning.metrics[0], **drift(pipe, tuning.deltas, latents)}
 
-        results.once({"picture": path.name, "alpha": value, "steps": steps, "latents": latents}, measure)
-    rows = [row for row in results.rows if (row["steps"], row["latents"]) == (steps, latents)]
+        results.once({"picture": path.name, "alpha": value, **key}, measure)
+    rows = results.of(key, paths)
     table = [
         {"alpha": f"{value:g}" if value else "none", **means([r for r in rows if r["alpha"] == value], MEASURES)}
         for value in (0.0, *values)
@@ -216,9 +228,9 @@ def cast(
             return {**tuning.metrics[0], "seconds": time.perf_counter() - start}
 
         results.once({"setting": "alone", "picture": path.name, "steps": steps}, alone)
-    for size in (count // 4, count // 2, count):
+    for size in (count // 3, count):
         rest = {"setting": f"cast of {size}", "steps": steps}
-        if not any(rest.items() <= row.items() for row in results.rows):
+        if len(results.of(rest, paths[:size])) < size:
             start = time.perf_counter()
             targets = [target_of(pipe, path) for path in paths[:size]]
             tuning = PivotalTuner(config).tune(pipe.generator, pipe.perceptual, pivots[:size], targets)
@@ -226,7 +238,7 @@ def cast(
             for path, metrics in zip(paths, tuning.metrics, strict=False):
                 row = {**metrics, "seconds": seconds / size}
                 results.once({**rest, "picture": path.name}, lambda row=row: row)  # type: ignore[misc]
-    rows = [row for row in results.rows if row["steps"] == steps]
+    rows = results.of({"steps": steps}, paths)
     single = {row["picture"]: row["lpips"] for row in rows if row["setting"] == "alone"}
     table = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
@@ -262,7 +274,8 @@ EDITS = ("smile", "smile=-1", "age", "age=-1", "pose", "pose=-1")
 def edits(folder: Folder, out: Out = OUT, count: Count = 6) -> None:
     """The main claim: edits in the tuned generator keep the identity, those of the projection alone don't."""
     results, pipe = Results(out, "edits"), load()
-    for path in pictures(folder, count):
+    paths = pictures(folder, count)
+    for path in paths:
         key = {"picture": path.name}
         if all(any({**key, "edit": e}.items() <= row.items() for row in results.rows) for e in EDITS):
             continue
@@ -287,7 +300,7 @@ def edits(folder: Folder, out: Out = OUT, count: Count = 6) -> None:
             **means(these, [key for key in these[0] if key not in ("picture", "edit")]),
         }
         for edit in EDITS
-        if (these := [row for row in results.rows if row["edit"] == edit])
+        if (these := results.of({"edit": edit}, paths))
     ]
     columns = {
         "edit": f"edit, mean of {count}",
@@ -304,21 +317,23 @@ def edits(folder: Folder, out: Out = OUT, count: Count = 6) -> None:
 def ablation(
     photo: Annotated[Path | None, typer.Argument(help="A photograph; the astronaut's by default.")] = None,
     out: Out = OUT,
-    steps: Annotated[int, typer.Option(help="Tuning steps, 350 in the paper.")] = 350,
-    projection: Annotated[int, typer.Option(help="Steps in W, 450 in the paper.")] = 450,
-    plus: Annotated[int, typer.Option(help="Steps in W+, 2100 in the paper.")] = 2100,
+    steps: Annotated[int, typer.Option(help="Tuning steps, 350 in the paper.")] = 150,
+    projection: Annotated[int, typer.Option(help="Steps in W, 450 in the paper.")] = 100,
+    plus: Annotated[int, typer.Option(help="Steps in W+, 2100 in the paper.")] = 500,
 ) -> None:
     """Figure 16: other pivots than the one in W, and pivots that move along."""
     results, pipe = Results(out, "ablation"), load()
     if photo is None:
         import skimage
 
-        image = Image.fromarray(skimage.data.astronaut())
+        name, image = "astronaut", Image.fromarray(skimage.data.astronaut())
     else:
-        image = load_image(photo)
+        name, image = photo.stem, load_image(photo)
+    key = {"picture": name, "steps": steps, "projection": projection, "plus": plus}
+    image = align(image, select(FaceAnalyzer().detect(image), None).landmarks, pipe.generator.resolution)
     tuner = PivotalTunerConfig(num_steps=steps, lpips_threshold=0.0)
     moving = dataclasses.replace(tuner, pivot_learning_rate=5e-3)
-    w = WProjectorConfig(num_steps=projection, learning_rate=5e-3)
+    w = WProjectorConfig(num_steps=projection)
     settings: dict[str, tuple[Projector, PivotalTunerConfig]] = {
         "A, pivot in W": (WProjector(w), tuner),
         "B, pivot in W+": (WPlusProjector(dataclasses.replace(w, num_steps=plus)), tuner),
@@ -327,18 +342,18 @@ def ablation(
         "E, random latent": (RandomProjector(), tuner),
         "F, random latent, optimised along": (RandomProjector(), moving),
     }
-    names, grid = (None, "smile", "pose", "pose=-1"), []
+    shown_edits, grid = (None, "smile", "pose", "pose=-1"), []
     for setting, (projector, config) in settings.items():
         pipe.projector, pipe.tuner = projector, PivotalTuner(config)
-        saved = out / "ablation" / setting[0]
+        saved = out / "ablation" / "-".join([name, *map(str, (steps, projection, plus)), setting[0]])
         if not saved.exists():
             pipe.personalize(image, run_folder=saved.with_suffix(".run")).save_pretrained(saved)
         who = Personalization.from_pretrained(saved)
-        shown = [pipe.edit(who, name)[0] for name in names]
+        shown = [pipe.edit(who, edit)[0] for edit in shown_edits]
         grid.append(shown)
 
         def measure(who: Personalization = who, shown: list[Image.Image] = shown) -> dict[str, Any]:
-            original, _ = look(pipe._aligned(image, "auto", None))
+            original, _ = look(image)
             plain, smile, right, left = (look(picture) for picture in shown)
             return {
                 **who.metrics["subject"],
@@ -348,7 +363,7 @@ def ablation(
                 "turn": right[1] - left[1],
             }
 
-        results.once({"setting": setting, "steps": steps}, measure)
+        results.once({"setting": setting, **key}, measure)
     columns = {
         "setting": "pivot",
         "lpips": "LPIPS",
@@ -359,7 +374,7 @@ def ablation(
         "identity_pose": "identity, pose ±1",
         "turn": "turn, pose ±1 (°)",
     }
-    results.table(columns, [row for row in results.rows if row["steps"] == steps])
+    results.table(columns, [row for row in results.rows if key.items() <= row.items()])
     rows = [side_by_side(column) for column in zip(*grid, strict=True)]
     sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
     for i, row in enumerate(rows):

@@ -411,6 +411,7 @@ def test_an_animation_shows_its_frames(tmp_path: Path, suffix: str) -> None:
         (colours("red"), "walk.avi", 12, "end it in .gif, .mp4"),
         (colours("red"), "nowhere/walk.gif", 12, "doesn't exist"),
         (colours("red"), "walk.gif", 0, "expected 1 to 50"),
+        (colours("red"), "walk.txt", 12, "end it in"),
     ],
 )
 def test_animations_that_cannot_be(
@@ -419,3 +420,9 @@ def test_animations_that_cannot_be(
     with pytest.raises(ImageError, match=message):
         save_animation(images, tmp_path / name, speed)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("height", [0, 511, -2])
+def test_frames_of_an_odd_height(tmp_path: Path, height: int) -> None:
+    with pytest.raises(ImageError, match="even number of pixels"):
+        save_animation(colours("red"), tmp_path / "walk.mp4", height=height)

@@ -25,7 +25,9 @@ from pti_hub import (
     WProjectorConfig,
 )
 from pti_hub.generators import MobileStyleGAN
+from pti_hub.loops import adam_state, restore_adam
 from pti_hub.perceptual import LPIPS
+from pti_hub.projectors import EncoderProjector
 
 KILLED = """
 import os, signal, sys
@@ -104,7 +106,7 @@ def test_a_call_with_several_photographs_keeps_a_run_each(
     assert [image.tobytes() for image in again.reconstruction] == [image.tobytes() for image in out.images]
 
 
-@pytest.mark.parametrize("change", ["seed", "photographs", "tuner", "base"])
+@pytest.mark.parametrize("change", ["seed", "photographs", "order", "tuner", "base"])
 def test_a_run_folder_of_another_configuration(
     pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path, change: str
 ) -> None:
@@ -114,6 +116,8 @@ def test_a_run_folder_of_another_configuration(
         seed = 1
     elif change == "photographs":
         people["eve"] = people["eve"].flip(2)
+    elif change == "order":
+        people, change = dict(reversed(people.items())), "photographs"
     elif change == "tuner":
         pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=7))
     else:
@@ -124,10 +128,65 @@ def test_a_run_folder_of_another_configuration(
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_folder_of_another_encoder(pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path) -> None:
+    class Encoder(torch.nn.Linear):
+        resolution = 1
+
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.flatten(1))
+
+    for _ in range(2):
+        pipe.projector = EncoderProjector(Encoder(3, 16))
+        if (tmp_path / "run").exists():
+            with pytest.raises(InputError, match="another encoder"):
+                pipe.personalize(people, run_folder=tmp_path / "run")
+        else:
+            pipe.personalize(people, run_folder=tmp_path / "run")
+
+
+def test_finished_states_are_removed_and_strangers_are_not(
+    pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path
+) -> None:
+    done = pipe.personalize(people, run_folder=tmp_path / "run")
+    # As after a kill between the result and the removal of the states.
+    for name in ("tuning.safetensors", "pivot-1.safetensors", ".0123.partial", "mine.safetensors"):
+        (tmp_path / "run" / name).write_bytes(b"")
+    assert same_bits(pipe.personalize(people, run_folder=tmp_path / "run"), done)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"run.json", "personalization", "mine.safetensors"}
+
+
+def test_a_resumed_optimiser_is_the_same_whatever_the_memory_format() -> None:
+    weights = [torch.randn(4, 6, 3, 3, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+
+    def begin() -> tuple[list[Tensor], torch.optim.Adam]:
+        ours = [weights[0].clone(memory_format=torch.channels_last), weights[1].clone()]
+        return ours, torch.optim.Adam([w.requires_grad_() for w in ours], lr=0.1, fused=True)
+
+    def step(ours: list[Tensor], optimizer: torch.optim.Adam) -> None:
+        sum((w**3).sum() for w in ours).backward()  # type: ignore[union-attr]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    ours, optimizer = begin()
+    for _ in range(3):
+        step(ours, optimizer)
+    kept = {name: t.clone().contiguous() for name, t in adam_state(optimizer).items()}
+    theirs, other = begin()
+    with torch.no_grad():
+        for a, b in zip(theirs, ours, strict=True):
+            a.copy_(b)
+    restore_adam(other, kept)
+    for _ in range(3):
+        step(ours, optimizer)
+        step(theirs, other)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_a_run_folder_keeps_no_photograph(pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path) -> None:
     pipe.personalize(people, run_folder=tmp_path / "run")
     config = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert {name: len(value) for name, value in config["photographs"].items()} == dict.fromkeys(people, 64)
+    assert [(name, len(value)) for name, value in config["photographs"]] == [(name, 64) for name in people]
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".safetensors", ".md"}
 
@@ -197,6 +256,15 @@ def test_a_diverging_projection_stops_and_keeps_the_best(
 ) -> None:
     projector = WProjector(WProjectorConfig(num_steps=80, learning_rate=1e30, rampup=0.0, resolution=64))
     with pytest.warns(RuntimeWarning, match="projection diverged at step 25 of 80"):
+        projection = projector.project(generator, perceptual, photograph[None])
+    assert torch.equal(projection.pivot[0], generator.w_avg)
+
+
+def test_a_projection_that_ends_in_nan_keeps_the_best(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor
+) -> None:
+    projector = WProjector(WProjectorConfig(num_steps=20, learning_rate=1e30, rampup=0.0, resolution=64))
+    with pytest.warns(RuntimeWarning, match="ended in NaN"):
         projection = projector.project(generator, perceptual, photograph[None])
     assert torch.equal(projection.pivot[0], generator.w_avg)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from pti_hub.errors import InputError, PTIError
 from pti_hub.files import check_replaceable, saving
-from pti_hub.images import ANIMATED, STILL, check_suffix, save_animation, save_image, side_by_side
+from pti_hub.images import ANIMATED, STILL, check_suffix, import_av, save_animation, save_image, side_by_side
 from pti_hub.loops import place
 from pti_hub.pipeline import PRESETS, PTIPipeline
 from pti_hub.tuners import Personalization
@@ -53,25 +54,27 @@ def edit(
     in some layers, smile_layers4-7.
     """
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
-    wanted = edits or []
+    wanted = pipe.parse(edits or [])
     check_replaceable(out / "personalization", CONFIG_NAME)
     new = not out.exists()
     with saving(out):
         out.mkdir(parents=True, exist_ok=True)
     try:
         if photo.is_dir():
-            result = pipe(Personalization.from_pretrained(photo), wanted)
+            person = Personalization.from_pretrained(photo)
         else:
-            result = pipe(photo, wanted, align="auto" if align else False, face=face, seed=seed, run_folder=run)
-            # First what took minutes.
-            result.personalization.save_pretrained(out / "personalization")
+            tuned = pipe(photo, align="auto" if align else False, face=face, seed=seed, run_folder=run)
+            # First what took minutes; an edit may still fail.
+            person = tuned.personalization
+            person.save_pretrained(out / "personalization")
+            save_image(tuned.aligned[0], out / "aligned.png")
+            save_image(tuned.projection[0], out / "projection.png")
     except PTIError:
         if new:
-            out.rmdir()
+            with suppress(OSError):
+                out.rmdir()
         raise
-    if result.aligned:
-        save_image(result.aligned[0], out / "aligned.png")
-        save_image(result.projection[0], out / "projection.png")
+    result = pipe(person, wanted)
     for i, name in enumerate(result.personalizations[0].pivots):
         suffix = "" if len(result.images) == 1 else f"_{i}"
         save_image(result.reconstruction[i], out / f"reconstruction{suffix}.png")
@@ -103,6 +106,8 @@ def personalize(
             people.setdefault(path.name if path.is_dir() else path.stem, []).extend(found)
     if not people:
         raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(sorted(PICTURES))}")
+    with saving(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
     named = {name: found if len(found) > 1 else found[0] for name, found in people.items()}
     result = pipe.personalize(named, align="auto" if align else False, seed=seed, run_folder=run)
@@ -127,7 +132,10 @@ def walk(
 ) -> None:
     """Show a person on the way along a direction."""
     strip = out.suffix.lower() in STILL
-    check_suffix(out, {**STILL, **ANIMATED})
+    if check_suffix(out, {**STILL, **ANIMATED}) == "MP4":
+        import_av()
+    if not out.parent.is_dir():
+        raise InputError(f"the folder {out.parent} of {out} doesn't exist; make it, or give another --out")
     pipe = PTIPipeline.from_pretrained(model, device=device)
     pipe.load_personalization(personalization)
     if identity is None and len(pipe.identities) > 1:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -164,16 +164,18 @@ def save_animation(
         images: Its frames, of mode RGB and one size.
         path: Where to; `.gif`, which starts over for ever, or `.mp4` (H.264).
         frames_per_second: How fast, 1 to 50.
-        height: Of the frames, in pixels; even for MP4.
+        height: Of the frames, in pixels, even.
 
     Raises:
-        ImageError: No or unequal frames, another speed or suffix, or the folder doesn't exist.
+        ImageError: No or unequal frames, another speed, height or suffix, or the folder doesn't exist.
         MissingDependencyError: MP4 without PyAV.
     """
     if not images or len({image.size for image in images}) != 1:
         raise ImageError(f"{len(images)} frames of sizes {sorted({i.size for i in images})}; give frames of one size")
     if not 1 <= frames_per_second <= 50:
         raise ImageError(f"frames_per_second={frames_per_second!r}; expected 1 to 50")
+    if not 2 <= height <= 4096 or height % 2:
+        raise ImageError(f"height={height!r}; expected an even number of pixels, 2 to 4096")
     suffix = check_suffix(path, ANIMATED)
     width = round(images[0].width * height / images[0].height / 2) * 2
     frames = [image.resize((width, height), _LANCZOS) for image in images]
@@ -203,11 +205,21 @@ def check_suffix(path: str | os.PathLike[str], formats: Mapping[str, str]) -> st
     return formats[suffix]
 
 
-def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: float) -> None:
+def import_av() -> Any:
+    """PyAV.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         import av
     except ImportError as error:
         raise MissingDependencyError("MP4 needs PyAV; run: pip install 'pti-hub[video]', or write a .gif") from error
+    return av
+
+
+def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: float) -> None:
+    av = import_av()
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=round(frames_per_second))
         stream.width, stream.height = frames[0].size

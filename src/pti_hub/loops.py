@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import math
 import platform
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -116,10 +117,13 @@ class LoopState:
         """
         if not self.writes:
             return
-        partial = self.path.with_suffix(".partial")
+        partial = self.path.with_name(f".{secrets.token_hex(8)}.partial")
         with saving(self.path):
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
-            partial.replace(self.path)
+            try:
+                save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
+                partial.replace(self.path)
+            finally:
+                partial.unlink(missing_ok=True)
 
 
 def adam_state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
@@ -130,11 +134,15 @@ def adam_state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
 
 def restore_adam(optimizer: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
     """Take over what `adam_state` gave, out of tensors by name."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("adam."):
             _, i, key = name.split(".")
-            state.setdefault(int(i), {})[key] = tensor
+            # The fused step walks moments and weights in memory, so they must lie alike.
+            like = parameters[int(i)]
+            moment = tensor if tensor.shape != like.shape else torch.empty_like(like).copy_(tensor)
+            state.setdefault(int(i), {})[key] = moment.detach()
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

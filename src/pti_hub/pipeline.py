@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import torch
 from accelerate.utils import gather_object
 from huggingface_hub import ModelCard
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
@@ -41,6 +42,7 @@ from pti_hub.loops import LoopState, place, reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import (
+    EncoderProjector,
     MeanProjector,
     Projection,
     Projector,
@@ -203,7 +205,9 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
         given = [item for item in items if isinstance(item, Personalization)]
-        edits = self._parse(edit, given)
+        edits = self.parse(edit, given)
+        if any(isinstance(parsed, Turn) for parsed in edits):
+            FaceAnalyzer()  # says now what is missing
         # 1. Who: identities that are known, or photographs still to be learned, all read before the long work begins.
         people = [self._known(item) or self._target(cast("ImageInput", item), align, face) for item in items]
         output = PTIOutput()
@@ -260,9 +264,9 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """Project and tune, without rendering an edit; further arguments and errors as in `__call__`.
 
         Where accelerate has started several processes, all of them are to make this call with the same arguments: they
-        share out the photographs and all get the result. Steps are then of one photograph a process or of the tuner's
-        `batch_size`, whichever is more; with a `batch_size` of at least the number of processes, that number does not
-        change the result.
+        share out the photographs and all get the result; a run folder must be one that all of them see. Steps are then
+        of one photograph a process or of the tuner's `batch_size`, whichever is more; with a `batch_size` of at least
+        the number of processes, that number does not change the result.
 
         Args:
             images: Photographs by the names of their identities, which come to share one generator (Eq. 3): one a name,
@@ -277,7 +281,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """
         named = images if isinstance(images, Mapping) else {"subject": images}
         targets = {name: self._target(image, align, face) for name, image in _labelled(named).items()}
-        shared = place().num_processes > 1 and len(targets) > 1
+        shared = place().num_processes > 1
         return self._personalize(targets, seed, callback_on_step_end, run_folder, shared)
 
     def edit(self, identity: Personalization | str, edit: EditLike | None = None) -> list[Image.Image]:
@@ -314,17 +318,34 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             InputError: No such identity or direction, an angle in place of a direction, or several pivots.
         """
         given = [identity] if isinstance(identity, Personalization) else []
-        edits = self._parse(direction, given)
+        edits = self.parse(direction, given)
         person = self._known(identity)
         if person is None:
             raise InputError(f"no identity {identity!r} is loaded; there are: {', '.join(self.identities) or 'none'}")
         personalization, names = person
         if len(names) != 1 or len(edits) != 1 or isinstance(edits[0], Turn):
-            raise InputError(f"{len(names)} pivots and {direction!r}; expected one identity and one direction")
+            raise InputError(f"{', '.join(names)} along {direction!r}; expected one identity and one direction")
         edit, weights = edits[0], add_deltas(self.generator, personalization.deltas)
         ws = broadcast_ws(self.generator, personalization.pivots[names[0]][None].to(self.device))
         steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
         return [picture for step in steps for picture in to_pil(self._synthesize(weights, step.apply(ws)))]
+
+    def parse(self, edit: Any, given: Sequence[Personalization] = ()) -> list[AnyEdit]:
+        """Edits as a user writes them, for what takes `edit`, looked up and tried on a latent.
+
+        Args:
+            edit: As in `__call__`.
+            given: Personalisations whose identities can be named beside the loaded ones.
+
+        Raises:
+            InputError: An edit is unknown, malformed or of another generator.
+        """
+        pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
+        edits = Vocabulary(self.edits, self.generator, self.identities | pivots, self._components).parse(edit)
+        ws = broadcast_ws(self.generator, self.generator.w_avg[None])
+        for parsed in edits:
+            (Edit(parsed.direction) if isinstance(parsed, Turn) else parsed).apply(ws)
+        return edits
 
     @property
     def identities(self) -> dict[str, Tensor]:
@@ -491,7 +512,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             name=str(index["name"]),
             origins=[{key: str(origin[key]) for key in ("part", "origin", "licence")} for origin in index["origins"]],
         )
-        pipe._parse(list(pipe.edits.values()))
+        pipe.parse(list(pipe.edits.values()))
         if (folder / "personalization").is_dir():
             pipe.load_personalization(Personalization._load(folder / "personalization"))
         return pipe
@@ -526,15 +547,6 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         return pipeline_card(self.name, list(self.edits), list(self.identities), self.origins)
 
     # The steps of a call
-
-    def _parse(self, edit: Any, given: Sequence[Personalization] = ()) -> list[AnyEdit]:
-        """Edits as a user writes them, tried on a latent."""
-        pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
-        edits = Vocabulary(self.edits, self.generator, self.identities | pivots, self._components).parse(edit)
-        ws = broadcast_ws(self.generator, self.generator.w_avg[None])
-        for parsed in edits:
-            (Edit(parsed.direction) if isinstance(parsed, Turn) else parsed).apply(ws)
-        return edits
 
     def _known(self, item: ImageOrIdentity) -> tuple[Personalization, list[str]] | None:
         """The personalisation that an item stands for and whom of it to render; none for a photograph."""
@@ -592,17 +604,22 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             asked = {
                 "base": self.base,
                 "perceptual": [fingerprint(p) for p in (self.perceptual, self.projector_perceptual)],
-                "photographs": {name: digest(target) for name, target in targets.items()},
+                "photographs": [[name, digest(target)] for name, target in targets.items()],
+                "batch_size": max(self.tuner.config.batch_size, processes),
                 **settings,
             }
+            if isinstance(self.projector, EncoderProjector):
+                asked["encoder"] = fingerprint(cast("nn.Module", self.projector.encoder))
             if shared and any(other != asked for other in gather_object([asked])):
                 raise InputError(
                     "the processes were given different photographs or settings; give all of them the same"
                 )
-            if run_folder is not None:
-                run = RunFolder(run_folder, asked, writes=rank == 0)
+            if run_folder is not None and rank == 0:
+                run = RunFolder(run_folder, asked)
             if shared:
                 place().wait_for_everyone()
+            if run_folder is not None and rank != 0:
+                run = RunFolder(run_folder, asked, writes=False)
             if run is not None and (result := run.result) is not None:
                 return result
         # 1. Project each.
@@ -707,6 +724,8 @@ def _labelled(named: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[st
     """Photographs by the name of their pivot."""
     if not all(isinstance(name, str) and name.strip() for name in named):
         raise InputError(f"identities named {list(named)}; expected texts")
+    if numbered := [name for name in named if re.fullmatch(r".*/[1-9]\d*", name)]:
+        raise InputError(f"identities named {numbered}; such names are given to one person's several photographs")
     if not named:
         raise InputError("no identity was given; give at least one photograph by name")
     labelled: list[tuple[str, ImageInput]] = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pti_hub.checkpoints.hub import read_json
 from pti_hub.errors import InputError
-from pti_hub.files import check_replaceable, replaced_folder, saving
+from pti_hub.files import check_replaceable, saving
 from pti_hub.loops import LoopState
 from pti_hub.tuners import Personalization
 
@@ -37,18 +37,22 @@ class RunFolder:
 
     def __init__(self, folder: str | Path, configuration: Mapping[str, Any], writes: bool = True) -> None:
         self.folder, self.writes = Path(folder), writes
+        marker = self.folder / CONFIG_NAME
         check_replaceable(self.folder, CONFIG_NAME)
         wanted = json.loads(json.dumps(configuration))
-        if (self.folder / CONFIG_NAME).is_file():
-            found = read_json(self.folder / CONFIG_NAME)
+        if marker.is_file():
+            found = read_json(marker)
             if other := [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]:
                 raise InputError(
                     f"{self.folder} holds a run with another {', '.join(other)}; "
                     "give another folder, or ask for what it was begun with"
                 )
         elif writes:
-            with replaced_folder(self.folder, CONFIG_NAME) as new:
-                (new / CONFIG_NAME).write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            partial = marker.with_suffix(".partial")
+            with saving(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+                partial.replace(marker)
 
     def state(self, name: str) -> LoopState:
         """Where a loop keeps its state."""
@@ -67,16 +71,23 @@ class RunFolder:
     def result(self) -> Personalization | None:
         """What came out, where the run is finished."""
         folder = self.folder / "personalization"
-        return Personalization.from_pretrained(folder) if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        self._clear()
+        return Personalization.from_pretrained(folder)
 
     def finish(self, personalization: Personalization) -> None:
         """Keep the result and remove the states that led to it."""
         if not self.writes:
             return
         personalization.save_pretrained(self.folder / "personalization")
-        with saving(self.folder):
-            for path in self.folder.glob("*.safetensors"):
-                path.unlink()
+        self._clear()
+
+    def _clear(self) -> None:
+        if self.writes:
+            for pattern in ("projection-*.safetensors", "pivot-*.safetensors", "tuning.safetensors", ".*.partial"):
+                for path in self.folder.glob(pattern):
+                    path.unlink(missing_ok=True)
 
     def _pivot_file(self, i: int) -> LoopState:
         # In a multi-process run each process keeps those it has found.

@@ -35,7 +35,8 @@ class Vocabulary:
     - `"smile"`: a direction of the catalogue;
     - `"pc3"`: component 3 of GANSpace, one standard deviation a step;
     - `"sefa2"`: eigenvector 2 of SeFa;
-    - `"mix:bob"`: bob's style, an identity's, or a random one's, `"mix:seed42"`;
+    - `"mix:bob"`: the style of an identity, of its first photograph where it has several, or a random one's,
+      `"mix:seed42"`;
     - `"smile_layers4-7"`, of any of these: in layers 4 to 7 alone, from 0, the coarsest.
 
     A text may go on with how far: `"age=-2"` in steps, `"pose=5deg"` (or `5°`) in degrees of the head's yaw, as seen
@@ -77,9 +78,9 @@ class Vocabulary:
         if isinstance(edit, tuple) and len(edit) == 2 and isinstance(edit[0], str):
             if isinstance(edit[1], Real) and not isinstance(edit[1], bool):
                 return [self.edit(edit[0], float(edit[1]))]
-            if isinstance(edit[1], str) and _AMOUNT.fullmatch(edit[1].strip()):
-                return [self._parse_text(f"{edit[0]}={edit[1]}")]
-        if isinstance(edit, Sequence):
+            if isinstance(edit[1], str) and (match := _AMOUNT.fullmatch(edit[1].strip())):
+                return [self._so_far(edit[0], match)]
+        if isinstance(edit, Sequence) and not any(item is None for item in edit):
             return [parsed for item in edit for parsed in self.parse(item)]
         raise InputError(f"edit {edit!r}; expected a name, a pair such as ('age', -3.0), an Edit, or a list of these")
 
@@ -103,13 +104,14 @@ class Vocabulary:
         match = _AMOUNT.fullmatch(amount)
         if not name or (separator and not match):
             raise InputError(f"edit {text!r}; expected NAME or NAME=STRENGTH, e.g. smile, age=-3 or pose=5deg")
-        if match is None:
-            return self.edit(name)
+        return self.edit(name) if match is None else self._so_far(name, match)
+
+    def _so_far(self, name: str, match: re.Match[str]) -> AnyEdit:
         if not match["degrees"]:
             return self.edit(name, float(match["number"]))
         edit = self.edit(name)
         if isinstance(edit, StyleMix):
-            raise InputError(f"edit {text!r}; a style has no angle, give a strength such as {name}=0.5")
+            raise InputError(f"{name!r} by {match[0]!r}; a style has no angle, give a strength such as {name}=0.5")
         return Turn(edit.direction, float(match["number"]))
 
     def _direction(self, name: str, base: str, first: int | None, last: int | None) -> Direction:
@@ -117,6 +119,8 @@ class Vocabulary:
             direction = self.catalogue[base]
         elif self.generator is not None and (match := _COMPONENT.fullmatch(base)):
             number = int(match["number"])
+            if number >= self.generator.w_dim:
+                raise InputError(f"no edit is named {name!r}; there are {match['kind']}0 to {self.generator.w_dim - 1}")
             if match["kind"] == "sefa":
                 return sefa(self.generator, number + 1, first or 0, last)[number]
             direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
@@ -132,8 +136,9 @@ class Vocabulary:
 
     @torch.no_grad()
     def _style(self, source: str, generator: Generator) -> Tensor:
-        if source in self.identities:
-            return self.identities[source]
+        for known in (source, f"{source}/1"):
+            if known in self.identities:
+                return self.identities[known]
         if match := _SEED.fullmatch(source):
             z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(int(match["seed"])))
             return generator.mapping(z.to(generator.w_avg))[0]

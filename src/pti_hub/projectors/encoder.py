@@ -17,7 +17,7 @@ from pti_hub.projectors.protocol import Projection
 
 
 class Encoder(Protocol):
-    """A `torch.nn.Module` from pictures to latents.
+    """A `torch.nn.Module` from pictures to latents, in float32.
 
     Attributes:
         resolution: Height and width of the pictures it takes, in pixels.
@@ -73,7 +73,7 @@ class EncoderProjector:
         """
         check_target(generator, target)
         size = self.encoder.resolution
-        self.encoder.to(target.device)
+        self.encoder.to(target.device).eval()
         # A mean over areas shrinks without aliasing and enlarges by repetition.
         pivot = self.encoder(F.interpolate(target, size=(size, size), mode="area")).float()
         try:

@@ -158,6 +158,10 @@ class WProjector:
                 normalize_noise(noise)
                 if on_step is not None:
                     on_step(step, {"lpips": distance.detach()})
+        if not torch.isfinite(w).all():
+            # Too late for the last look to see it.
+            warnings.warn("projection ended in NaN; the best w is kept; lower the rate", RuntimeWarning, stacklevel=2)
+            return Projection(best, [n.detach() for n in generator.noise_maps()])
         return Projection(w.detach(), [n.detach() for n in noise])
 
     def _start(self, generator: Generator) -> Tensor:

@@ -33,7 +33,7 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         pivots: w_p by identity, `[w_dim]` or `[num_ws, w_dim]`, in the order they are listed; of an identity that has
             several photographs one each, `"ada/1"`, `"ada/2"`.
         base: `"name"` and `"fingerprint"` of the generator that was tuned.
-        metrics: `"lpips"` and `"mse"` of each identity's reconstruction.
+        metrics: `"lpips"` and `"mse"` of each identity's reconstruction, and what `latent_statistics` says.
         settings: Hyper-parameters and seed, for the record.
         origins: Where the base's weights come from and under which licence.
 
