@@ -117,6 +117,11 @@ def test_personalize_then_walk(
     assert all(f"{name}: lpips" in out for name in ("ada", "bob/1", "bob/2"))
     assert list(Personalization.from_pretrained(cast).pivots) == ["ada", "bob/1", "bob/2"]
 
+    mix = ["edit", cast, *model, "--edit", "mix:bob_layers2-5", "--out", tmp_path / "mixed"]
+    assert run(monkeypatch, *mix) == 0
+    assert len(list((tmp_path / "mixed").glob("edited_*.png"))) == 3
+    capsys.readouterr()
+
     walk = ["walk", cast, *model, "--edit", "smile"]
     assert run(monkeypatch, *walk) == 1
     assert "choose one: --identity NAME" in capsys.readouterr().err

@@ -54,15 +54,14 @@ def edit(
     in some layers, smile_layers4-7.
     """
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
-    wanted = pipe.parse(edits or [])
+    known = Personalization.from_pretrained(photo) if photo.is_dir() else None
+    wanted = pipe.parse(edits or [], [] if known is None else [known])
     check_replaceable(out / "personalization", CONFIG_NAME)
     new = not out.exists()
     with saving(out):
         out.mkdir(parents=True, exist_ok=True)
     try:
-        if photo.is_dir():
-            person = Personalization.from_pretrained(photo)
-        else:
+        if (person := known) is None:
             tuned = pipe(photo, align="auto" if align else False, face=face, seed=seed, run_folder=run)
             # First what took minutes; an edit may still fail.
             person = tuned.personalization

@@ -599,29 +599,9 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             "seed": seed,
         }
         rank, processes = (place().process_index, place().num_processes) if shared else (0, 1)
-        run = None
-        if shared or run_folder is not None:
-            asked = {
-                "base": self.base,
-                "perceptual": [fingerprint(p) for p in (self.perceptual, self.projector_perceptual)],
-                "photographs": [[name, digest(target)] for name, target in targets.items()],
-                "batch_size": max(self.tuner.config.batch_size, processes),
-                **settings,
-            }
-            if isinstance(self.projector, EncoderProjector):
-                asked["encoder"] = fingerprint(cast("nn.Module", self.projector.encoder))
-            if shared and any(other != asked for other in gather_object([asked])):
-                raise InputError(
-                    "the processes were given different photographs or settings; give all of them the same"
-                )
-            if run_folder is not None and rank == 0:
-                run = RunFolder(run_folder, asked)
-            if shared:
-                place().wait_for_everyone()
-            if run_folder is not None and rank != 0:
-                run = RunFolder(run_folder, asked, writes=False)
-            if run is not None and (result := run.result) is not None:
-                return result
+        run = self._run_folder(targets, settings, run_folder, rank, processes)
+        if run is not None and (result := run.result) is not None:
+            return result
         # 1. Project each.
         found: dict[int, Tensor] = {}
         steps = self.projector.config.num_steps
@@ -663,6 +643,34 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         if run is not None:
             run.finish(personalization)
         return personalization
+
+    def _run_folder(
+        self,
+        targets: Mapping[str, Tensor],
+        settings: Mapping[str, Any],
+        folder: str | Path | None,
+        rank: int,
+        processes: int,
+    ) -> RunFolder | None:
+        """Where a personalisation keeps its state, if it does; makes sure that all processes are asked for the same."""
+        if folder is None and processes == 1:
+            return None
+        asked = {
+            "base": self.base,
+            "perceptual": [fingerprint(p) for p in (self.perceptual, self.projector_perceptual)],
+            "photographs": [[name, digest(target)] for name, target in targets.items()],
+            "batch_size": max(self.tuner.config.batch_size, processes),
+            **settings,
+        }
+        if isinstance(self.projector, EncoderProjector):
+            asked["encoder"] = fingerprint(cast("nn.Module", self.projector.encoder))
+        if processes > 1 and any(other != asked for other in gather_object([asked])):
+            raise InputError("the processes were given different photographs or settings; give all of them the same")
+        # The first process makes the folder, the others find it made.
+        run = RunFolder(folder, asked) if folder is not None and rank == 0 else None
+        if processes > 1:
+            place().wait_for_everyone()
+        return RunFolder(folder, asked, writes=False) if folder is not None and rank != 0 else run
 
     def _project(
         self,
