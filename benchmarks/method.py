@@ -402,7 +402,7 @@ def plot_bars(table: Sequence[Mapping[str, Any]], path: Path) -> None:
             axis.bar([x + 0.4 * i for x in (0, 1)], heights, 0.4, label=f"{row['setting']}")
         axis.set_xticks([0.2, 1.2], ["targets", "random latents"])
         axis.set_ylabel(measure.upper())
-    axes[0].legend(title="locality", frameon=False)
+    axes[0].legend(title="locality", frameon=False, loc="upper left")
     figure.savefig(path, dpi=120)
 
 
