@@ -1,6 +1,6 @@
 """Image → pivot, one file a method."""
 
-from pti_hub.projectors.encoder import Encoder, EncoderProjector, EncoderProjectorConfig
+from pti_hub.projectors.encoder import Encoder, EncoderProjector
 from pti_hub.projectors.fixed import FixedPivotConfig, MeanProjector, RandomProjector
 from pti_hub.projectors.protocol import Projection, Projector
 from pti_hub.projectors.w import WProjector, WProjectorConfig
@@ -9,7 +9,6 @@ from pti_hub.projectors.w_plus import WPlusProjector
 __all__ = [
     "Encoder",
     "EncoderProjector",
-    "EncoderProjectorConfig",
     "FixedPivotConfig",
     "MeanProjector",
     "Projection",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +12,7 @@ from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.loops import LoopState, StepCallback, check_target
 from pti_hub.perceptual import LPIPS
+from pti_hub.projectors.fixed import FixedPivotConfig
 from pti_hub.projectors.protocol import Projection
 
 
@@ -31,17 +31,6 @@ class Encoder(Protocol):
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
-class EncoderProjectorConfig:
-    """Nothing is optimised.
-
-    Attributes:
-        num_steps: Always 0.
-    """
-
-    num_steps: int = 0
-
-
 class EncoderProjector:
     """Asks an encoder for the pivot.
 
@@ -50,11 +39,11 @@ class EncoderProjector:
         config: Hyper-parameters.
     """
 
-    config_class = EncoderProjectorConfig
+    config_class = FixedPivotConfig
 
-    def __init__(self, encoder: Encoder, config: EncoderProjectorConfig | None = None) -> None:
+    def __init__(self, encoder: Encoder, config: FixedPivotConfig | None = None) -> None:
         self.encoder = encoder
-        self.config = config or EncoderProjectorConfig()
+        self.config = config or FixedPivotConfig()
 
     @torch.no_grad()
     def project(
