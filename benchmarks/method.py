@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor
 
 from pti_hub import Personalization, PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
-from pti_hub.faces import FaceAnalyzer, align, embedding, head_pose, identity_distance, select
+from pti_hub.faces import FaceAnalyzer, align, embedding, head_pose, identity_distance, select, widest
 from pti_hub.generators import tuned_synthesis
 from pti_hub.images import load_image, save_image, side_by_side, to_tensor
 from pti_hub.loops import LoopState, reused_memory
@@ -384,10 +384,9 @@ def ablation(
 
 def look(picture: Image.Image) -> tuple[np.ndarray, float]:
     """Embedding and yaw of the widest face; not a number where there is none."""
-    faces = FaceAnalyzer().detect(picture)
-    if not faces:
+    face = widest(FaceAnalyzer().detect(picture))
+    if face is None:
         return np.full(128, np.nan, np.float32), float("nan")
-    face = max(faces, key=lambda f: f.box[2] - f.box[0])
     return embedding(picture, face), head_pose(face.landmarks).yaw
 
 

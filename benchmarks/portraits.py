@@ -21,7 +21,7 @@ import typer
 from PIL import Image
 
 from pti_hub import PTIPipeline
-from pti_hub.faces import FaceAnalyzer, embedding, identity_distance
+from pti_hub.faces import FaceAnalyzer, embedding, identity_distance, widest
 from pti_hub.images import save_image, to_tensor
 
 COLUMNS = {
@@ -101,10 +101,8 @@ def measure(pipe: PTIPipeline, path: Path, edit: str | None, pictures: Path | No
 
 def identity(picture: Image.Image) -> Any:
     """Embedding of the widest face; not a number where there is none."""
-    faces = FaceAnalyzer().detect(picture)
-    if not faces:
-        return np.full(128, np.nan, np.float32)
-    return embedding(picture, max(faces, key=lambda face: face.box[2] - face.box[0]))
+    face = widest(FaceAnalyzer().detect(picture))
+    return np.full(128, np.nan, np.float32) if face is None else embedding(picture, face)
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

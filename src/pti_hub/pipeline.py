@@ -35,7 +35,7 @@ from pti_hub.edits import (
     save_edits,
 )
 from pti_hub.errors import FaceError, InputError, WeightsError
-from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select
+from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select, widest
 from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, latent_statistics, tuned_synthesis
 from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
 from pti_hub.loops import LoopState, place, reused_memory
@@ -608,7 +608,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         for i, target in list(enumerate(targets.values()))[rank::processes]:
             pivot = None if run is None else run.pivot(i)
             if pivot is None:
-                state = None if run is None else LoopState(run.folder / f"projection-{i}.safetensors")
+                state = None if run is None else run.projection(i)
                 pivot = self._project(target, seed, callback, i * steps, state).pivot
                 if run is not None:
                     run.keep_pivot(i, pivot)
@@ -626,7 +626,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
                 list(targets.values()),
                 seed,
                 on_step,
-                None if run is None else run.state("tuning"),
+                None if run is None else run.tuning,
                 shared,
             )
         # 3. What was learned.
@@ -698,10 +698,10 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     def _yaw(self, weights: Mapping[str, Tensor], ws: Tensor, direction: Direction, strength: float) -> float:
         picture = to_pil(self._synthesize(weights, direction.apply(ws, strength)))[0]
-        faces = FaceAnalyzer().detect(picture)
-        if not faces:
+        face = widest(FaceAnalyzer().detect(picture))
+        if face is None:
             raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less")
-        return head_pose(max(faces, key=lambda face: face.box[2] - face.box[0]).landmarks).yaw
+        return head_pose(face.landmarks).yaw
 
     @torch.no_grad()
     def _synthesize(self, weights: Mapping[str, Tensor], ws: Tensor) -> Tensor:

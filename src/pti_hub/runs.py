@@ -54,9 +54,14 @@ class RunFolder:
                 partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
                 partial.replace(marker)
 
-    def state(self, name: str) -> LoopState:
-        """Where a loop keeps its state."""
-        return LoopState(self.folder / f"{name}.safetensors", writes=self.writes)
+    def projection(self, i: int) -> LoopState:
+        """Where the i-th projection keeps its state; each is one process's own."""
+        return LoopState(self.folder / f"projection-{i}.safetensors")
+
+    @property
+    def tuning(self) -> LoopState:
+        """Where the tuning keeps its state, which is the same in all processes."""
+        return LoopState(self.folder / "tuning.safetensors", writes=self.writes)
 
     def pivot(self, i: int) -> Tensor | None:
         """The i-th pivot on the CPU, where it has been found."""
@@ -65,7 +70,7 @@ class RunFolder:
     def keep_pivot(self, i: int, pivot: Tensor) -> None:
         """The i-th pivot is found; the state of the search is no longer needed."""
         self._pivot_file(i).write({"pivot": pivot})
-        self.state(f"projection-{i}").path.unlink(missing_ok=True)
+        self.projection(i).path.unlink(missing_ok=True)
 
     @property
     def result(self) -> Personalization | None:

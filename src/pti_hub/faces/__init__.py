@@ -1,7 +1,7 @@
 """From a photograph to the face in it: its place, its crop, its identity, its pose."""
 
 from pti_hub.faces.alignment import align, crop_quad, is_aligned
-from pti_hub.faces.detector import Face, FaceAnalyzer, select
+from pti_hub.faces.detector import Face, FaceAnalyzer, select, widest
 from pti_hub.faces.identity import embedding, identity_distance
 from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
 
@@ -18,4 +18,5 @@ __all__ = [
     "is_aligned",
     "mouth_openness",
     "select",
+    "widest",
 ]

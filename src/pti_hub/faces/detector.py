@@ -95,6 +95,11 @@ class FaceAnalyzer:
         return list(zip(boxes, scores, strict=True))
 
 
+def widest(faces: Sequence[Face]) -> Face | None:
+    """The face that is nearest, where one has to be chosen without asking; none where there is none."""
+    return max(faces, key=lambda face: face.box[2] - face.box[0], default=None)
+
+
 def select(faces: Sequence[Face], face: int | None = None) -> Face:
     """Choose one face of those found.
 
