@@ -198,6 +198,12 @@ def test_a_run_folder_of_something_else(pipe: PTIPipeline, people: dict[str, Ten
     assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
 
 
+def test_a_run_folder_whose_making_was_killed(pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path) -> None:
+    (tmp_path / "run.partial").write_text('{"ver')
+    assert set(pipe.personalize(people, run_folder=tmp_path).pivots) == set(people)
+    assert not (tmp_path / "run.partial").exists()
+
+
 @pytest.mark.parametrize("damaged", [True, False])
 def test_a_damaged_or_foreign_state_is_one_line(
     pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path, damaged: bool

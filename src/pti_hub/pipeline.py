@@ -53,6 +53,7 @@ from pti_hub.projectors import (
 )
 from pti_hub.runs import RunFolder, digest
 from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, add_deltas, fingerprint
+from pti_hub.version import __version__
 
 INDEX_NAME = "model_index.json"
 
@@ -656,6 +657,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         if folder is None and processes == 1:
             return None
         asked = {
+            "version": __version__,
             "base": self.base,
             "perceptual": [fingerprint(p) for p in (self.perceptual, self.projector_perceptual)],
             "photographs": [[name, digest(target)] for name, target in targets.items()],

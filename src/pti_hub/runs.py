@@ -38,6 +38,10 @@ class RunFolder:
     def __init__(self, folder: str | Path, configuration: Mapping[str, Any], writes: bool = True) -> None:
         self.folder, self.writes = Path(folder), writes
         marker = self.folder / CONFIG_NAME
+        partial = marker.with_suffix(".partial")
+        # A kill while the folder was made leaves no more than this.
+        if writes and self.folder.is_dir() and list(self.folder.iterdir()) == [partial]:
+            partial.unlink()
         check_replaceable(self.folder, CONFIG_NAME)
         wanted = json.loads(json.dumps(configuration))
         if marker.is_file():
@@ -48,7 +52,6 @@ class RunFolder:
                     "give another folder, or ask for what it was begun with"
                 )
         elif writes:
-            partial = marker.with_suffix(".partial")
             with saving(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
