@@ -165,6 +165,10 @@ def check_hyper_parameters(config: Any, above_zero: tuple[str, ...]) -> None:
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if field.type == "bool":
+            if not isinstance(value, bool):
+                raise InputError(f"{type(config).__name__}: {field.name}={value!r}; expected True or False")
+            continue
         kind = "a whole number" if field.type == "int" else "a number"
         bound = "above zero" if field.name in above_zero else "of zero or more"
         good = isinstance(value, int if field.type == "int" else (int, float)) and not isinstance(value, bool)

@@ -36,7 +36,15 @@ from pti_hub.edits import (
 )
 from pti_hub.errors import FaceError, InputError, WeightsError
 from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select, widest
-from pti_hub.generators import Generator, MobileStyleGAN, broadcast_ws, latent_statistics, tuned_synthesis
+from pti_hub.generators import (
+    Generator,
+    MobileStyleGAN,
+    StyleGAN2,
+    StyleGAN3,
+    broadcast_ws,
+    latent_statistics,
+    tuned_synthesis,
+)
 from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
 from pti_hub.loops import LoopState, place, reused_memory
 from pti_hub.model_card import pipeline_card
@@ -65,7 +73,7 @@ PRESETS: dict[str, tuple[WProjectorConfig, PivotalTunerConfig]] = {
 
 # A class named in a saved folder is looked up here and imported from nowhere.
 _NETWORKS: dict[str, dict[str, Any]] = {
-    "generator": {"MobileStyleGAN": MobileStyleGAN},
+    "generator": {cls.__name__: cls for cls in (MobileStyleGAN, StyleGAN2, StyleGAN3)},
     "perceptual": {"LPIPS": LPIPS},
     "projector_perceptual": {"LPIPS": LPIPS},
 }

@@ -15,22 +15,22 @@ from pti_hub.checkpoints.packages import INSTALL_COMMAND
 from pti_hub.errors import WeightsError
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The pickle holds something other than arrays and plain containers; the text says what."""
 
 
-class _DType:
+class DTypeStandIn:
     """Stands in for `numpy.dtype`: numbers and booleans, no structures, no objects."""
 
     def __init__(self, code: str, align: bool, copy: bool) -> None:
         if not re.fullmatch(r"[biufc]\d{1,2}", code):
-            raise _Refused(f"an array of dtype {code!r}")
+            raise Refused(f"an array of dtype {code!r}")
         self.value = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, byte_order, *structure = state
         if structure[:3] != [None, None, None]:
-            raise _Refused("an array of structured dtype")
+            raise Refused("an array of structured dtype")
         self.value = self.value.newbyteorder(byte_order)
 
 
@@ -38,25 +38,25 @@ class _NDArray:
     """Stands in for `numpy.ndarray`, which array pickles name but never need to call."""
 
     def __init__(self, *args: object) -> None:
-        raise _Refused("a call of numpy.ndarray")
+        raise Refused("a call of numpy.ndarray")
 
     def __setstate__(self, state: object) -> None:
-        raise _Refused("a state for numpy.ndarray")
+        raise Refused("a state for numpy.ndarray")
 
 
-class _Array:
+class ArrayStandIn:
     """Stands in for numpy's `_reconstruct`, whose result is filled in by `__setstate__`."""
 
     value: np.ndarray[Any, Any] | None = None
 
     def __init__(self, kind: type, shape: tuple[int, ...], code: bytes) -> None:
         if kind is not _NDArray:
-            raise _Refused(f"_reconstruct of {kind!r}")
+            raise Refused(f"_reconstruct of {kind!r}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, data = state
-        if type(dtype) is not _DType or type(data) is not bytes:
-            raise _Refused("an array whose content is not numbers")
+        if type(dtype) is not DTypeStandIn or type(data) is not bytes:
+            raise Refused("an array whose content is not numbers")
         if math.prod(shape) * dtype.value.itemsize != len(data):
             raise ValueError(f"{len(data)} bytes for shape {shape} of {dtype.value}")
         order: Literal["F", "C"] = "F" if is_fortran else "C"
@@ -64,11 +64,11 @@ class _Array:
 
 
 # numpy 2 renamed the module; files of either age name the same three things.
-_ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
+ARRAY_CLASSES = {
+    ("numpy.core.multiarray", "_reconstruct"): ArrayStandIn,
+    ("numpy._core.multiarray", "_reconstruct"): ArrayStandIn,
     ("numpy", "ndarray"): _NDArray,
-    ("numpy", "dtype"): _DType,
+    ("numpy", "dtype"): DTypeStandIn,
 }
 
 
@@ -76,12 +76,12 @@ _ADMITTED = {
 class _ArrayUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> type:
         try:
-            return _ADMITTED[module, name]
+            return ARRAY_CLASSES[module, name]
         except KeyError:
-            raise _Refused(f"{module}.{name}") from None
+            raise Refused(f"{module}.{name}") from None
 
     def get_extension(self, code: int) -> None:  # would reach into copyreg's cache, past find_class
-        raise _Refused(f"copyreg extension {code}")
+        raise Refused(f"copyreg extension {code}")
 
 
 def _unwrap(value: Any, done: dict[int, Any]) -> Any:
@@ -89,16 +89,16 @@ def _unwrap(value: Any, done: dict[int, Any]) -> Any:
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     if id(value) not in done:
-        if type(value) is _Array and value.value is not None:
+        if type(value) is ArrayStandIn and value.value is not None:
             done[id(value)] = value.value
         elif type(value) is dict:
             if not all(type(key) in (str, int) for key in value):
-                raise _Refused("a dict with keys other than str and int")
+                raise Refused("a dict with keys other than str and int")
             done[id(value)] = {key: _unwrap(item, done) for key, item in value.items()}
         elif type(value) in (list, tuple):
             done[id(value)] = type(value)(_unwrap(item, done) for item in value)
         else:
-            raise _Refused(f"a bare {type(value).__name__.strip('_')}")
+            raise Refused(f"a bare {type(value).__name__.strip('_')}")
     return done[id(value)]
 
 
@@ -124,7 +124,7 @@ def load_arrays(path: Path) -> Any:
         raise WeightsError(f"{path}: can't be read ({error.strerror}); reinstall: {INSTALL_COMMAND}") from error
     try:
         return _unwrap(_ArrayUnpickler(io.BytesIO(data)).load(), {})
-    except _Refused as error:
+    except Refused as error:
         raise WeightsError(
             f"{path}: refused, it holds {error}; only numpy arrays of numbers are admitted; "
             f"reinstall: {INSTALL_COMMAND}"

@@ -3,11 +3,15 @@
 from pti_hub.generators.mobile_stylegan import MobileStyleGAN
 from pti_hub.generators.protocol import Generator, NoiseMode, broadcast_ws, tuned_synthesis, w_statistics
 from pti_hub.generators.statistics import latent_statistics
+from pti_hub.generators.stylegan2 import StyleGAN2
+from pti_hub.generators.stylegan3 import StyleGAN3
 
 __all__ = [
     "Generator",
     "MobileStyleGAN",
     "NoiseMode",
+    "StyleGAN2",
+    "StyleGAN3",
     "broadcast_ws",
     "latent_statistics",
     "tuned_synthesis",

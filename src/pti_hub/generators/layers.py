@@ -1,4 +1,4 @@
-"""Layers that generators share: equalised linear layers, the mapping network, the inverse Haar transform."""
+"""What generators share: equalised linear layers, the mapping network and its W, the inverse Haar transform."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pti_hub.errors import InputError
+
 LEAKY_SLOPE = 0.2
 
 
@@ -20,12 +22,13 @@ class EqualLinear(nn.Module):
         in_features: Width of the input.
         out_features: Width of the output.
         lr_multiplier: Scale of weights and bias at run time, hence of their learning rate.
+        bias: What the bias begins as.
     """
 
-    def __init__(self, in_features: int, out_features: int, lr_multiplier: float = 1.0) -> None:
+    def __init__(self, in_features: int, out_features: int, lr_multiplier: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.bias = nn.Parameter(torch.full((out_features,), bias))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
 
@@ -39,22 +42,98 @@ class MappingNetwork(nn.Module):
 
     Args:
         z_dim: Width of z.
-        w_dim: Width of w and of the hidden layers.
+        w_dim: Width of w.
         num_layers: Number of layers.
         lr_multiplier: Learning-rate multiplier of every layer.
+        c_dim: Number of classes of a conditional network, 0 for none.
+        hidden_dim: Width of the hidden layers; that of w by default.
+        embed_dim: Width of the class's embedding; that of w by default.
+
+    Raises:
+        InputError: A number is out of range; a file that was tampered with must not take all memory.
     """
 
-    def __init__(self, z_dim: int = 512, w_dim: int = 512, num_layers: int = 8, lr_multiplier: float = 0.01) -> None:
+    def __init__(
+        self,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        num_layers: int = 8,
+        lr_multiplier: float = 0.01,
+        c_dim: int = 0,
+        hidden_dim: int | None = None,
+        embed_dim: int | None = None,
+    ) -> None:
         super().__init__()
-        widths = [z_dim] + [w_dim] * num_layers
+        sizes = {"z_dim": z_dim, "w_dim": w_dim, "mapping_layers": num_layers}
+        sizes |= {"mapping_hidden_dim": hidden_dim or w_dim, "mapping_embed_dim": embed_dim or w_dim}
+        if any(size not in range(1, 2049) for size in sizes.values()) or c_dim not in range(32769):
+            listed = ", ".join(f"{name}={size}" for name, size in sizes.items())
+            raise InputError(f"{listed}, c_dim={c_dim}; expected 1 to 2048 each, classes to 32768")
+        embed_dim = (embed_dim or w_dim) if c_dim else 0
+        widths = [z_dim + embed_dim, *[hidden_dim or w_dim] * (num_layers - 1), w_dim]
+        self.z_dim, self.w_dim, self.c_dim = z_dim, w_dim, c_dim
+        self.embed = EqualLinear(c_dim, embed_dim) if c_dim else None
         self.layers = nn.ModuleList(EqualLinear(i, o, lr_multiplier) for i, o in pairwise(widths))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map z `[B, z_dim]`, standard normal, to w `[B, w_dim]`."""
-        x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Map z `[B, z_dim]`, standard normal, to w `[B, w_dim]`.
+
+        Of a conditional network c `[B, c_dim]` tells the classes, one-hot; where it is left out they follow from z, so
+        that each comes up as often.
+        """
+        x = _normalized(z)
+        if self.embed is not None:
+            if c is None:
+                share = torch.special.ndtr(z[:, 0].float())
+                c = F.one_hot((share * self.c_dim).long().clamp_max(self.c_dim - 1), self.c_dim)
+            x = torch.cat([x, _normalized(self.embed(c.to(x)))], 1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), LEAKY_SLOPE) * math.sqrt(2)
         return x
+
+
+class StyledGenerator(nn.Module):
+    """What generators of all architectures begin with: the mapping network, and the statistics of its W.
+
+    Args:
+        mapping_network: f.
+    """
+
+    w_avg: Tensor
+    w_std: Tensor
+
+    def __init__(self, mapping_network: MappingNetwork) -> None:
+        super().__init__()
+        self.z_dim, self.w_dim, self.c_dim = mapping_network.z_dim, mapping_network.w_dim, mapping_network.c_dim
+        self.mapping_network = mapping_network
+        self.register_buffer("w_avg", torch.zeros(self.w_dim))
+        self.register_buffer("w_std", torch.ones(()))
+
+    def mapping(self, z: Tensor, truncation: float = 1.0, c: Tensor | None = None) -> Tensor:
+        """Map z to W.
+
+        Args:
+            z: `[B, z_dim]`, standard normal.
+            truncation: ψ of Karras et al. 2019: 1 leaves w alone, 0 gives `w_avg`.
+            c: Of a conditional network the classes `[B, c_dim]`, one-hot; by default they follow from z, so that each
+                comes up as often.
+
+        Returns:
+            w `[B, w_dim]`.
+
+        Raises:
+            InputError: z or c is not of that shape.
+        """
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise InputError(f"z of shape {list(z.shape)}; expected [B, {self.z_dim}]")
+        if c is not None and tuple(c.shape) != (len(z), self.c_dim):
+            raise InputError(f"c of shape {list(c.shape)}; expected [{len(z)}, {self.c_dim}]")
+        w: Tensor = self.mapping_network(z, c)
+        return w if truncation == 1.0 else self.w_avg.lerp(w, truncation)
+
+
+def _normalized(x: Tensor) -> Tensor:
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 def inverse_haar_reference(x: Tensor) -> Tensor:

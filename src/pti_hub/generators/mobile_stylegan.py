@@ -16,8 +16,8 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.errors import InputError
-from pti_hub.generators.layers import LEAKY_SLOPE, MappingNetwork, inverse_haar
-from pti_hub.generators.protocol import NoiseMode, broadcast_ws
+from pti_hub.generators.layers import LEAKY_SLOPE, MappingNetwork, StyledGenerator, inverse_haar
+from pti_hub.generators.protocol import NoiseMode, broadcast_ws, chosen_noise, chosen_resolution
 
 
 class Modulation(nn.Linear):
@@ -95,7 +95,7 @@ class Block(nn.Module):
         return self.conv2(self.conv1(x, ws[0], noise[0]), ws[1], noise[1])
 
 
-class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
+class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
     """A style-based generator with mapping and synthesis network; fulfils the `Generator` protocol.
 
     In StyleGAN2's numbering of layers the first convolution takes w 0, block i takes w 2i+1 (transform and first
@@ -111,8 +111,7 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         InputError: A number is out of range; a file that was tampered with must not take all memory.
     """
 
-    w_avg: Tensor
-    w_std: Tensor
+    stops_early = False
 
     def __init__(
         self,
@@ -121,17 +120,11 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         channels: Sequence[int] = (512, 512, 512, 512, 512, 256, 128, 64),
         mapping_layers: int = 8,
     ) -> None:
-        super().__init__()
         if not 2 <= len(channels) <= 10 or any(c not in range(4, 2049, 4) for c in channels):
             raise InputError(f"channels={list(channels)}; expected 2 to 10 multiples of 4, up to 2048")
-        if not all(size in range(1, 2049) for size in (z_dim, w_dim, mapping_layers)):
-            raise InputError(f"z_dim={z_dim}, w_dim={w_dim}, mapping_layers={mapping_layers}; expected 1 to 2048 each")
-        self.z_dim, self.w_dim = z_dim, w_dim
+        super().__init__(MappingNetwork(z_dim, w_dim, mapping_layers))
         self.num_ws = 2 * len(channels)
         self.resolution = 4 * 2 ** len(channels)
-        self.mapping_network = MappingNetwork(z_dim, w_dim, mapping_layers)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-        self.register_buffer("w_std", torch.ones(()))
         self.input = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         self.conv = StyledConv(channels[0], channels[0], w_dim, 4, separable=False)
         self.blocks = nn.ModuleList(
@@ -139,24 +132,6 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
         )
         self.to_image = nn.Conv2d(channels[-1], 12, 1)
         self.to_image_modulation = Modulation(w_dim, channels[-1], gain=1 / math.sqrt(channels[-1]))
-
-    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Map z to W.
-
-        Args:
-            z: `[B, z_dim]`, standard normal.
-            truncation: ψ of Karras et al. 2019: 1 leaves w alone, 0 gives `w_avg`.
-
-        Returns:
-            w `[B, w_dim]`.
-
-        Raises:
-            InputError: z is not of that shape.
-        """
-        if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise InputError(f"z of shape {list(z.shape)}; expected [B, {self.z_dim}]")
-        w = self.mapping_network(z)
-        return w if truncation == 1.0 else self.w_avg.lerp(w, truncation)
 
     def noise_maps(self) -> list[Tensor]:
         """The fixed noise of each convolution, `[1, 1, H, W]`, standard normal, from coarse to fine."""
@@ -193,10 +168,8 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
             InputError: The shape of `ws`, the number of noise maps, the mode or the resolution is not one of these.
         """
         codes = broadcast_ws(self, ws).to(self.input.dtype).unbind(1)
-        maps = self._noise(noise_mode, noise, len(ws))
-        size = self.resolution if resolution is None else resolution
-        if size < 4 or self.resolution % size or (self.resolution // size).bit_count() != 1:
-            raise InputError(f"resolution={resolution}; expected {self.resolution} divided by a power of two")
+        maps = chosen_noise(self, noise_mode, noise, len(ws))
+        size = chosen_resolution(self, resolution)
 
         x = self.input.contiguous(memory_format=torch.channels_last).expand(len(ws), -1, -1, -1)
         x = self.conv(x, codes[0], maps[0])
@@ -219,16 +192,3 @@ class MobileStyleGAN(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", ta
 
     def _convs(self) -> list[StyledConv]:
         return [module for module in self.modules() if isinstance(module, StyledConv)]
-
-    def _noise(self, mode: NoiseMode, noise: Sequence[Tensor] | None, batch: int) -> Sequence[Tensor | None]:
-        if noise is not None:
-            if len(noise) != self.num_ws - 1:
-                raise InputError(f"{len(noise)} noise maps; expected {self.num_ws - 1}, one a convolution")
-            return noise
-        if mode == "const":
-            return self.noise_maps()
-        if mode == "random":
-            return [torch.randn_like(n.expand(batch, -1, -1, -1)) for n in self.noise_maps()]
-        if mode == "none":
-            return [None] * (self.num_ws - 1)
-        raise InputError(f"noise_mode={mode!r}; expected 'const', 'random' or 'none'")

@@ -23,6 +23,7 @@ class Generator(Protocol):
         resolution: Height and width of the picture, in pixels.
         w_avg: `[w_dim]`, mean of W.
         w_std: `[]`, root of the mean squared distance to `w_avg` (Karras et al. 2020, appendix D).
+        stops_early: Whether a smaller picture is one of an inner layer's, and not the full one box-filtered.
     """
 
     z_dim: int
@@ -31,6 +32,7 @@ class Generator(Protocol):
     resolution: int
     w_avg: Tensor
     w_std: Tensor
+    stops_early: bool
 
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
         """Map z `[B, z_dim]` to w `[B, w_dim]`, drawn towards `w_avg` by `truncation`."""
@@ -48,7 +50,8 @@ class Generator(Protocol):
             ws: One w for all layers, or one a layer.
             noise_mode: The fixed maps, new ones each call, or none.
             noise: Maps to use instead, as `noise_maps` gives them.
-            resolution: A smaller picture, box-filtered from the full one; only what it needs is computed.
+            resolution: A smaller picture; only what it needs is computed. It is the full one box-filtered, or nearly so
+                if the generator `stops_early`.
         """
 
     def noise_maps(self) -> list[Tensor]:
@@ -99,6 +102,41 @@ def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
         f"latent of shape {list(ws.shape)}; expected [B, {generator.w_dim}] (W) or "
         f"[B, {generator.num_ws}, {generator.w_dim}] (W+)"
     )
+
+
+def chosen_noise(
+    generator: Generator, mode: NoiseMode, noise: Sequence[Tensor] | None, batch: int
+) -> Sequence[Tensor | None]:
+    """The noise of each layer as the arguments of `Generator.synthesis` ask for it.
+
+    Raises:
+        InputError: The number of maps is not the generator's, or there is no such mode.
+    """
+    maps = generator.noise_maps()
+    if noise is not None:
+        if len(noise) != len(maps):
+            raise InputError(f"{len(noise)} noise maps; expected {len(maps)}, one a convolution")
+        return noise
+    if mode == "const":
+        return maps
+    if mode == "random":
+        return [torch.randn_like(n.expand(batch, -1, -1, -1)) for n in maps]
+    if mode == "none":
+        return [None] * len(maps)
+    raise InputError(f"noise_mode={mode!r}; expected 'const', 'random' or 'none'")
+
+
+def chosen_resolution(generator: Generator, resolution: int | None) -> int:
+    """The size of the picture that the arguments of `Generator.synthesis` ask for.
+
+    Raises:
+        InputError: It is not the generator's divided by a power of two, at least 4.
+    """
+    full = generator.resolution
+    size = full if resolution is None else resolution
+    if size < 4 or full % size or (full // size).bit_count() != 1:
+        raise InputError(f"resolution={resolution}; expected {full} divided by a power of two")
+    return size
 
 
 @torch.no_grad()

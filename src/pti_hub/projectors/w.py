@@ -43,6 +43,8 @@ class WProjectorConfig:
         noise_ramp: Share of the steps after which that noise has vanished.
         noise_weight: λ_n, weight of the noise maps' regularisation.
         resolution: Height and width at which the pictures are compared, in pixels.
+        early: Whether a generator that sums its picture up over resolutions, StyleGAN2, may stop there. That costs a
+            fraction; but what it leaves out is then missing from the pictures that are compared.
     """
 
     num_steps: int = 100
@@ -53,6 +55,7 @@ class WProjectorConfig:
     noise_ramp: float = 0.75
     noise_weight: float = 1e5
     resolution: int = 256
+    early: bool = False
 
     def __post_init__(self) -> None:
         check_hyper_parameters(self, above_zero=("num_steps", "learning_rate", "noise_ramp", "resolution"))
@@ -89,6 +92,7 @@ class WProjector:
         check_target(generator, target)
         device = generator.w_avg.device
         size = min(cfg.resolution, generator.resolution)
+        asked = size if cfg.early or not generator.stops_early else generator.resolution
         random = torch.Generator().manual_seed(seed)
 
         # 1. The target's features, once.
@@ -134,7 +138,9 @@ class WProjector:
 
                 # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
                 with mixed_precision(device):
-                    picture = tuned_synthesis(generator, theta, w_near, noise=noise, resolution=size)
+                    picture = tuned_synthesis(generator, theta, w_near, noise=noise, resolution=asked)
+                    if asked != size:
+                        picture = F.interpolate(picture, size=(size, size), mode="area")
                     distance = perceptual(picture, features).sum()
                 loss = distance + cfg.noise_weight * noise_regularization(noise)
                 if step % _CHECK_INTERVAL == 0:

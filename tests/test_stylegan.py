@@ -1,0 +1,313 @@
+"""StyleGAN2 and StyleGAN3 against what their authors' code computes, and their fast operations against the slow ones.
+
+golden/stylegan.safetensors holds five small networks of NVIDIA's stylegan2-ada-pytorch and stylegan3, made with seed 3
+and with noise, biases and magnitudes that matter, and what these compute on a CPU in float32: w of z, the picture of a
+W+ code, and gradients for a cotangent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pti_hub import InputError
+from pti_hub.checkpoints.nvidia import export_nvidia, nvidia_names
+from pti_hub.generators import Generator, StyleGAN2, StyleGAN3, broadcast_ws, tuned_synthesis
+from pti_hub.generators.filters import activate, activate_reference, resample, resample_reference
+from pti_hub.generators.stylegan2 import StyledConv, modulated_conv, modulated_conv_reference
+
+GOLDEN = Path(__file__).parent / "golden" / "stylegan.safetensors"
+
+
+def golden(case: str) -> dict[str, Tensor]:
+    return {k.split("/", 1)[1]: t for k, t in load_file(GOLDEN).items() if k.startswith(f"{case}/")}
+
+
+def network(case: str) -> StyleGAN2 | StyleGAN3:
+    """The network of a golden case, with its weights."""
+    small = {"z_dim": 8, "w_dim": 12, "mapping_layers": 2}
+    skip = {"channel_base": 128, "channel_max": 12, "conv_clamp": 256.0, "num_fp16_res": 2}
+    resnet = {"c_dim": 3, "mapping_hidden_dim": 10, "mapping_embed_dim": 6, "conv_clamp": 3.0}
+    three = {"num_layers": 6, "margin_size": 4}
+    r = {"c_dim": 3, "conv_kernel": 1, "use_radial_filters": True, "conv_clamp": 2.0, "output_scale": 0.5}
+    made: StyleGAN2 | StyleGAN3
+    if case == "skip":
+        made = StyleGAN2(16, **small, **skip)
+    elif case == "resnet":
+        made = StyleGAN2(16, **small, channel_base=128, channel_max=12, architecture="resnet", **resnet)
+    elif case == "orig":
+        made = StyleGAN2(8, **small, channel_base=64, channel_max=12, architecture="orig")
+    elif case == "t":
+        made = StyleGAN3(16, **small, **three, channel_base=256, channel_max=12)
+    else:
+        made = StyleGAN3(16, **small, **three, **r, channel_base=512, channel_max=24)
+    tensors, state = golden(case), made.state_dict()
+    for ours, theirs in nvidia_names(made).items():
+        state[ours] = tensors[f"weights/{theirs}"].reshape(state[ours].shape)
+    made.load_state_dict(state)
+    return made.eval()
+
+
+CASES = pytest.mark.parametrize("case", ["skip", "resnet", "orig", "t", "r"])
+
+
+@CASES
+def test_mapping_is_nvidias(case: str) -> None:
+    made, tensors = network(case), golden(case)
+    w = made.mapping(tensors["z"], c=tensors["c"] if made.c_dim else None)
+    torch.testing.assert_close(w, tensors["w"], rtol=1e-4, atol=1e-5)
+
+
+@CASES
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pictures_are_nvidias(case: str, batch: int) -> None:
+    made, tensors = network(case), golden(case)
+    picture = torch.cat([made.synthesis(ws) for ws in tensors["ws"].split(batch)])
+    assert (picture - tensors["img"]).norm() < 1e-5 * tensors["img"].norm()
+
+
+@CASES
+def test_gradients_are_nvidias(case: str) -> None:
+    made, tensors = network(case), golden(case)
+    ws = tensors["ws"].clone().requires_grad_()
+    for one, cotangent in zip(ws.split(1), tensors["cotangent"].split(1), strict=True):
+        (made.synthesis(one) * cotangent).sum().backward()
+    assert ws.grad is not None
+    assert (ws.grad - tensors["grad_ws"]).norm() < 1e-4 * tensors["grad_ws"].norm()
+    names = nvidia_names(made)
+    compared = 0
+    for name, parameter in made.named_parameters():
+        if (theirs := tensors.get(f"grads/{names[name]}")) is not None:
+            assert parameter.grad is not None
+            difference = parameter.grad.reshape(theirs.shape) - theirs
+            assert difference.norm() < 1e-4 * theirs.norm() + 1e-5, name
+            compared += 1
+    assert compared >= 2
+
+
+@CASES
+def test_a_generator_fulfils_the_protocol(case: str) -> None:
+    made: Generator = network(case)
+    w = made.mapping(torch.randn(2, 8, generator=torch.Generator().manual_seed(0)), truncation=0.5)
+    picture = made.synthesis(w)
+    assert picture.shape == (2, 3, made.resolution, made.resolution)
+    torch.testing.assert_close(made.synthesis(broadcast_ws(made, w)), picture)
+    assert made.synthesis(w, resolution=8).shape == (2, 3, 8, 8)
+    weights = made.modulation_weights()
+    assert len(weights) == made.num_ws
+    assert all(maps and all(m.shape[1] == made.w_dim for m in maps) for maps in weights)
+    maps = [torch.zeros_like(n) for n in made.noise_maps()]
+    torch.testing.assert_close(made.synthesis(w, noise=maps), made.synthesis(w, noise_mode="none"))
+    if maps:
+        assert not torch.equal(made.synthesis(w, noise_mode="random"), made.synthesis(w, noise_mode="random"))
+    with pytest.raises(InputError, match=r"latent of shape \[2, 3\]"):
+        made.synthesis(torch.zeros(2, 3))
+    with pytest.raises(InputError, match="noise maps; expected"):
+        made.synthesis(w, noise=[*maps, torch.zeros(1, 1, 4, 4)])
+    with pytest.raises(InputError, match="noise_mode='loud'"):
+        made.synthesis(w, noise_mode="loud")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="resolution=7; expected"):
+        made.synthesis(w, resolution=7)
+    with pytest.raises(InputError, match=r"z of shape \[2, 5\]; expected \[B, 8\]"):
+        made.mapping(torch.zeros(2, 5))
+
+
+@CASES
+def test_the_ws_of_a_layer_go_through_the_weights_it_names(case: str) -> None:
+    made = network(case)
+    ws = broadcast_ws(made, made.w_avg[None]).clone()
+    weights = {name: p.detach().clone().requires_grad_() for name, p in made.named_parameters() if "modulation" in name}
+    # A w of all zeros gets no gradient into the affine maps' weights, whatever their bias.
+    for layer, maps in enumerate(made.modulation_weights()):
+        alone = torch.zeros_like(ws)
+        alone[:, layer] = 1.0
+        gradients = torch.autograd.grad(
+            tuned_synthesis(made, weights, alone).square().sum(), list(weights.values()), allow_unused=True
+        )
+        moved = [
+            w.shape
+            for w, g in zip(weights.values(), gradients, strict=True)
+            if w.ndim == 2 and g is not None and g.any()
+        ]
+        assert sorted(moved) == sorted(m.shape for m in maps)
+
+
+def test_classes_come_up_as_often() -> None:
+    made = network("resnet")
+    z = torch.randn(3000, 8, generator=torch.Generator().manual_seed(1))
+    w = made.mapping(z)
+    share = [
+        (w == made.mapping(z, c=torch.eye(3)[[i] * 3000])).all(1).float().mean().item()  # of each class
+        for i in range(3)
+    ]
+    assert sum(share) == pytest.approx(1)
+    assert max(share) < 0.37
+    with pytest.raises(InputError, match=r"c of shape \[1, 2\]; expected \[3000, 3\]"):
+        made.mapping(z, c=torch.zeros(1, 2))
+
+
+@CASES
+def test_export_is_what_was_imported(case: str) -> None:
+    made, tensors = network(case), golden(case)
+    exported = export_nvidia(made)
+    theirs = {k.removeprefix("weights/"): t for k, t in tensors.items() if k.startswith("weights/")}
+    assert exported.keys() == theirs.keys()
+    for name, tensor in exported.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=1e-5, atol=1e-6)
+
+
+def test_an_early_stop_is_the_sum_so_far() -> None:
+    made = network("skip")
+    assert made.stops_early
+    w = made.mapping(torch.randn(1, 8))
+    blocks = list(made.blocks)
+    early = made.synthesis(w, resolution=8)
+    # What the layers above do is of no account.
+    with torch.no_grad():
+        for parameter in blocks[2].parameters():
+            parameter.add_(1)
+    torch.testing.assert_close(made.synthesis(w, resolution=8), early)
+    other = network("resnet")
+    assert not other.stops_early
+    full = other.synthesis(other.w_avg[None])
+    torch.testing.assert_close(
+        other.synthesis(other.w_avg[None], resolution=8), torch.nn.functional.avg_pool2d(full, 2)
+    )
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("up", [1, 2])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_modulated_convolution_is_its_slow_form(demodulate: bool, up: int, batch: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    x, weight, styles, bias = (
+        torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_()
+        for shape in ((batch, 5, 6, 6), (4, 5, 3, 3), (batch, 5), (4,))
+    )
+    taps = torch.tensor([0.125, 0.375, 0.375, 0.125], dtype=torch.float64)
+    slow = modulated_conv_reference(x, weight, styles, demodulate, up, taps) * 1.3 + bias[:, None, None]
+    fast = modulated_conv(x, weight, styles, demodulate, up, taps, gain=1.3, bias=bias)
+    torch.testing.assert_close(fast, slow)
+    cotangent = torch.randn(slow.shape, generator=random, dtype=torch.float64)
+    leaves = [x, weight, styles, bias]
+    for ours, theirs in zip(
+        torch.autograd.grad(fast, leaves, cotangent), torch.autograd.grad(slow, leaves, cotangent), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("up", [1, 2])
+@pytest.mark.parametrize("clamp", [None, 0.7])
+def test_a_styled_layer_is_its_slow_form(up: int, clamp: float | None) -> None:
+    torch.manual_seed(0)
+    layer = StyledConv(3, 4, 5, 8, up, clamp).double()
+    x, w = torch.randn(1, 3, 8 // up, 8 // up).double(), torch.randn(1, 5).double()
+    noise = torch.randn(1, 1, 8, 8).double()
+    with torch.no_grad():
+        layer.noise_strength.fill_(0.3)
+        layer.bias.normal_()
+    fast, slow = layer(x, w, noise, 0.5), layer.reference(x, w, noise, 0.5)
+    torch.testing.assert_close(fast, slow)
+    parameters = list(layer.parameters())
+    cotangent = torch.randn_like(slow)
+    for ours, theirs in zip(
+        torch.autograd.grad(fast, parameters, cotangent),
+        torch.autograd.grad(slow, parameters, cotangent),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_half_precision_does_not_overflow() -> None:
+    x, weight = torch.randn(1, 8, 6, 6).half(), torch.randn(4, 8, 3, 3)
+    styles = torch.randn(1, 8) * 1e4
+    exact = modulated_conv_reference(x.float(), weight, styles)
+    half = modulated_conv(x, weight, styles)
+    assert half.dtype == torch.float16
+    assert (half.float() - exact).norm() < 5e-3 * exact.norm()
+
+
+@given(
+    size=st.integers(1, 12),
+    up=st.sampled_from([1, 2, 4]),
+    down=st.sampled_from([1, 2, 4]),
+    before=st.integers(-2, 14),
+    after=st.integers(-2, 14),
+    separable=st.booleans(),
+)
+def test_resampling_is_its_slow_form(size: int, up: int, down: int, before: int, after: int, separable: bool) -> None:
+    if up > 1:
+        down = 1
+    random = torch.Generator().manual_seed(size)
+    x = torch.randn(2, 3, 7, 9, generator=random, dtype=torch.float64).requires_grad_()
+    taps = torch.randn([size] if separable else [size, size], generator=random, dtype=torch.float64)
+    if min(7 * up + before + after - size, 7 * up + min(before, 0) + min(after, 0) - 1) < 0:
+        return
+    slow = resample_reference(x, taps, up, down, (before, after), 1.7)
+    fast = resample(x, taps, up, down, (before, after), 1.7)
+    torch.testing.assert_close(fast, slow)
+    cotangent = torch.randn(slow.shape, generator=random, dtype=torch.float64)
+    torch.testing.assert_close(*(torch.autograd.grad(y, x, cotangent)[0] for y in (fast, slow)))
+
+
+@given(
+    height=st.integers(1, 300),
+    clamp=st.sampled_from([None, 0.5]),
+    noises=st.sampled_from([0, 1, 2]),
+    biased=st.booleans(),
+)
+def test_activation_is_its_slow_form(height: int, clamp: float | None, noises: int, biased: bool) -> None:
+    random = torch.Generator().manual_seed(height)
+    x = torch.randn(2, 40, height, 16, generator=random, dtype=torch.float64).requires_grad_()
+    bias = torch.randn(40, generator=random, dtype=torch.float64).requires_grad_() if biased else None
+    noise = (
+        torch.randn(noises, 1, height, 16, generator=random, dtype=torch.float64).requires_grad_() if noises else None
+    )
+    slow = activate_reference(x, bias, noise, clamp=clamp)
+    fast = activate(x.clone(), bias, noise, clamp=clamp)
+    assert torch.equal(fast, slow)
+    cotangent = torch.randn(slow.shape, generator=random, dtype=torch.float64)
+    leaves = [leaf for leaf in (x, bias, noise) if leaf is not None]
+    for ours, theirs in zip(
+        torch.autograd.grad(fast, leaves, cotangent), torch.autograd.grad(slow, leaves, cotangent), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+    with torch.no_grad():
+        assert torch.equal(activate(x.clone(), bias, noise, clamp=clamp), slow)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 48}, "resolution=48; expected a power of two from 8 to 4096"),
+        ({"resolution": 16, "channels": [8]}, r"channels=\[8\]; expected 3 numbers"),
+        ({"resolution": 16, "channels": [8, 8, 10**12]}, "expected 3 numbers from 1 to 2048"),
+        ({"resolution": 16, "z_dim": 10**9}, "z_dim=1000000000.*expected 1 to 2048"),
+        ({"resolution": 16, "architecture": "unet"}, "architecture='unet'; expected 'skip'"),
+        ({"resolution": 16, "conv_clamp": 0}, "conv_clamp=0; expected a number above zero"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StyleGAN2(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 100}, "resolution=100.*expected a power of two"),
+        ({"num_layers": 10**9}, "num_layers=1000000000"),
+        ({"num_critical": 14}, "fewer critical layers than the 14"),
+        ({"filter_size": 10**6}, "filter_size=1000000.*expected 1 to 16"),
+        ({"margin_size": 10**6}, "margins to 256"),
+    ],
+)
+def test_options_of_stylegan3_out_of_range(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StyleGAN3(**{"resolution": 16, "channel_max": 8, **options})  # type: ignore[arg-type]
