@@ -150,7 +150,7 @@ def locality(
     steps: Steps = 120,
     latents: Annotated[int, typer.Option(help="Random latents.")] = 50,
     threshold: Annotated[float, typer.Option(help="LPIPS at which tuning stops, with or without.")] = 0.0,
-    weight: Annotated[float, typer.Option(help="λ_R, against none.")] = 0.3,
+    weight: Annotated[float, typer.Option(help="λ_R, against none.")] = 0.4,
     samples: Annotated[int, typer.Option(help="N_r.")] = 3,
     alpha: Annotated[float, typer.Option(help="α.")] = 40.0,
     rampdown: Annotated[float, typer.Option(help="Share of the steps over which the rate falls.")] = 0.8,

@@ -37,11 +37,11 @@ def embedding(image: Image.Image, face: Face) -> np.ndarray:
 
 
 def identity_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Euclidean distance of two embeddings: below `SAME_PERSON` for one person's.
+    """Euclidean distance of two embeddings: of dlib's below `SAME_PERSON` for one person's.
 
     Args:
-        a: [128], from `embedding`.
-        b: [128], likewise.
+        a: [128], from `embedding`, or [512], from `pti_hub.encoders.ArcFace`.
+        b: Likewise.
 
     Returns:
         The distance.
@@ -49,6 +49,6 @@ def identity_distance(a: np.ndarray, b: np.ndarray) -> float:
     Raises:
         InputError: The two are of other or different shapes.
     """
-    if a.shape != (128,) or b.shape != (128,):
-        raise InputError(f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128]")
+    if a.shape != b.shape or a.shape not in ((128,), (512,)):
+        raise InputError(f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128] or [512]")
     return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))

@@ -1,0 +1,6 @@
+"""Networks from pictures to latents and to identities."""
+
+from pti_hub.encoders.arcface import ArcFace
+from pti_hub.encoders.style import StyleEncoder
+
+__all__ = ["ArcFace", "StyleEncoder"]
