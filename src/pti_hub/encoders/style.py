@@ -1,4 +1,4 @@
-"""Encoders from photographs to StyleGAN's W+: e4e (Tov et al. 2021), pSp (Richardson et al. 2021), and their W variant."""
+"""Encoders from photographs to W+: e4e (Tov et al. 2021), pSp (Richardson et al. 2021), and their W variant."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ class StyleEncoder(
             self.linear = EqualLinear(512, 512)
             return
         halvings = (resolution // 16).bit_length() - 1
-        self.styles = nn.ModuleList(
-            MapToStyle(512, halvings + (i >= _MIDDLE) + (i >= _FINE)) for i in range(num_ws)
-        )
+        self.styles = nn.ModuleList(MapToStyle(512, halvings + (i >= _MIDDLE) + (i >= _FINE)) for i in range(num_ws))
         self.latlayer1 = nn.Conv2d(256, 512, 1)
         self.latlayer2 = nn.Conv2d(128, 512, 1)
 

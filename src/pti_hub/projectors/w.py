@@ -178,12 +178,12 @@ def noise_regularization(noise: list[Tensor]) -> Tensor:
     """L_n: squared auto-correlation at lag one, along both axes and at every scale down to 8² (Karras et al. 2020, D).
 
     Args:
-        noise: Maps `[1, 1, H, W]`.
+        noise: Maps `[1, 1, H, W]`; none of a generator without noise.
 
     Returns:
         A scalar.
     """
-    loss = noise[0].new_zeros(())
+    loss = noise[0].new_zeros(()) if noise else torch.zeros(())
     for n in noise:
         while True:
             loss = loss + (n * n.roll(1, 3)).mean().square() + (n * n.roll(1, 2)).mean().square()

@@ -1,0 +1,229 @@
+"""Other people's files → our folders, and generators → files for their code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pti_hub.checkpoints.directions import load_direction
+from pti_hub.checkpoints.encoders import encoder_weights, load_arcface, load_style_encoder
+from pti_hub.checkpoints.nvidia import export_nvidia, generator_of, load_nvidia
+from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
+from pti_hub.checkpoints.torch_files import read_torch_file
+from pti_hub.edits import Direction, save_edits
+from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
+from pti_hub.errors import InputError, MissingDependencyError, WeightsError
+from pti_hub.files import check_replaceable, replaced_folder, saving
+from pti_hub.generators import StyleGAN2, StyleGAN3, latent_statistics
+from pti_hub.pipeline import INDEX_NAME, PTIPipeline
+from pti_hub.projectors import EncoderProjector
+from pti_hub.tuners import Personalization
+from pti_hub.tuners.personalization import CONFIG_NAME as PERSONALIZATION_NAME
+
+KNOWN = (
+    "NVIDIA's StyleGAN2-ADA and StyleGAN3 pickles, rosinality's .pt, e4e and pSp checkpoints, ArcFace's "
+    "model_ir_se50.pth, the official PTI code's model_*.pt and pivots, GANSpace's ffhq_pca.pt, and single directions"
+)
+
+
+def convert(
+    file: str | Path,
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    aligns_faces: bool | None = None,
+    base: PTIPipeline | None = None,
+    pivots: Mapping[str, str | Path] | None = None,
+) -> str:
+    """Turn a file of other people's code into a folder that `from_pretrained` loads. No code in the file is run.
+
+    What the file is follows from its content: a generator becomes a pipeline, an e4e or pSp checkpoint a pipeline whose
+    pivots come from the encoder, a tuned generator of the official PTI code a personalisation, ArcFace's weights an
+    identity network, directions a catalogue of edits.
+
+    Args:
+        file: A `.pkl`, `.pt`, `.pth` or `.npy`.
+        folder: Where to.
+        name: What a personalisation is to call the generator; by default the file's stem.
+        aligns_faces: Whether the generator paints faces in FFHQ's alignment; by default whether its name says so.
+        base: For a tuned generator, the pipeline of the one it was tuned from.
+        pivots: For a tuned generator, the files of its pivots by identity, as PTI writes them (`0.pt`).
+
+    Returns:
+        What it was, in a few words.
+
+    Raises:
+        WeightsError: The file is missing or damaged, holds code, or is none of the known kinds.
+        InputError: The folder holds something else, or base and pivots do not go with the file.
+        SaveError: The place is not writable.
+    """
+    file, folder = Path(file), Path(folder)
+    name = name or file.stem
+    for marker in (INDEX_NAME, PERSONALIZATION_NAME, EDITS_NAME, "config.json"):
+        if (folder / marker).exists():
+            break
+    else:
+        check_replaceable(folder, INDEX_NAME)
+    if file.suffix == ".npy":
+        return _save_directions(folder, [load_direction(file, num_ws=18)])
+    content = read_torch_file(file)
+    with _named(file):
+        if base is not None or pivots:
+            return _save_personalization(folder, content, base, pivots or {})
+        if (record := generator_of(content)) is not None:
+            generator: StyleGAN2 | StyleGAN3 = load_nvidia(record)
+            return _save_pipeline(folder, generator, name, aligns_faces)
+        if (weights := encoder_weights(content)) is not None:
+            encoder = load_style_encoder(weights, content)
+            if (found := rosinality_weights(content)) is None:
+                raise WeightsError("an encoder without its generator (no decoder.…); fetch the whole checkpoint")
+            projector = EncoderProjector(encoder)
+            generator = load_rosinality(*found)
+            return _save_pipeline(folder, generator, name, aligns_faces, encoder=encoder, projector=projector)
+        if (found := rosinality_weights(content)) is not None:
+            return _save_pipeline(folder, load_rosinality(*found), name, aligns_faces)
+        if isinstance(content, Mapping) and {"input_layer.0.weight", "output_layer.3.weight"} <= content.keys():
+            network = load_arcface(content)
+            with replaced_folder(folder, "config.json") as new:
+                network.save_pretrained(new)
+            return "ArcFace, an identity network"
+        if isinstance(content, Mapping) and {"comp", "std"} <= content.keys():
+            return _save_directions(folder, _components(content))
+        if isinstance(content, Tensor):
+            return _save_directions(folder, [load_direction(file, num_ws=18)])
+    raise WeightsError(f"{file} is none of the known kinds: {KNOWN}")
+
+
+def export(generator: StyleGAN2 | StyleGAN3, file: str | Path) -> None:
+    """Write a generator for other code.
+
+    Args:
+        generator: A StyleGAN2 or StyleGAN3.
+        file: `.safetensors` or `.pt`, a state dict that NVIDIA's `Generator` loads; or `.onnx`, the synthesis network
+            as a graph from `ws` `[1, num_ws, w_dim]` to `image` `[1, 3, R, R]`, with the fixed noise.
+
+    Raises:
+        InputError: Another ending, or another kind of generator.
+        MissingDependencyError: For ONNX, the exporter is not installed.
+        SaveError: The place is not writable.
+    """
+    file = Path(file)
+    if not isinstance(generator, (StyleGAN2, StyleGAN3)):
+        raise InputError(f"a {type(generator).__name__} was given; expected a StyleGAN2 or StyleGAN3")
+    if file.suffix not in (".safetensors", ".pt", ".onnx"):
+        raise InputError(f"{file} ends in {file.suffix!r}; expected .safetensors, .pt or .onnx")
+    partial = file.with_name(f".{file.name}.partial")
+    with saving(file):
+        try:
+            if file.suffix == ".onnx":
+                _export_onnx(generator, partial)
+            elif file.suffix == ".pt":
+                torch.save(export_nvidia(generator), partial)
+            else:
+                save_file(export_nvidia(generator), partial, metadata={"format": "pt"})
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _export_onnx(generator: StyleGAN2 | StyleGAN3, file: Path) -> None:
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "an export to ONNX needs the package onnxscript; install it: pip install 'pti-hub[onnx]'"
+        ) from error
+    ws = generator.w_avg.detach()[None, None].repeat(1, generator.num_ws, 1)
+    with torch.no_grad():
+        program = torch.onnx.export(
+            generator.eval(), (ws,), input_names=["ws"], output_names=["image"], dynamo=True, verbose=False
+        )
+        assert program is not None
+        program.save(file)
+
+
+def _save_pipeline(
+    folder: Path, generator: StyleGAN2 | StyleGAN3, name: str, aligns_faces: bool | None, **parts: Any
+) -> str:
+    if aligns_faces is None:
+        aligns_faces = any(word in name.lower() for word in ("ffhq", "celeba", "face"))
+    pipe = PTIPipeline.from_generator(generator, name=name, aligns_faces=aligns_faces, device="cpu", **parts)
+    pipe.save_pretrained(folder)
+    encoder = " with an encoder" if "encoder" in parts else ""
+    return f"{type(generator).__name__}, {generator.resolution}² px, {generator.num_ws} ws{encoder}"
+
+
+def _save_personalization(
+    folder: Path, content: Any, base: PTIPipeline | None, pivots: Mapping[str, str | Path]
+) -> str:
+    record = generator_of(content)
+    if base is None or not pivots or record is None:
+        raise InputError(
+            "a tuned generator, its base and its pivots belong together; give all three, or none but a file"
+        )
+    tuned = load_nvidia(record)
+    original = dict(base.generator.named_parameters())
+    weights = {name: p for name, p in tuned.named_parameters() if not name.startswith("mapping_network.")}
+    if {name: p.shape for name, p in weights.items()} != {
+        name: p.shape for name, p in original.items() if not name.startswith("mapping_network.")
+    }:
+        raise InputError(
+            f"the tuned generator has other weights than the base {base.name!r}; give the one it came from"
+        )
+    deltas = {name: p.detach() - original[name].detach().cpu().float() for name, p in weights.items()}
+    latents = {}
+    for identity, path in pivots.items():
+        pivot = read_torch_file(path)
+        if not isinstance(pivot, Tensor):
+            raise WeightsError(f"{path} holds no tensor; expected a pivot [1, num_ws, w_dim]")
+        # PTI repeats a pivot in W for each layer.
+        pivot = pivot.detach().float().reshape(-1, base.generator.w_dim)
+        latents[identity] = pivot[0].clone() if (pivot == pivot[0]).all() else pivot
+    statistics = latent_statistics(base.generator, [w[None].to(base.device) for w in latents.values()])
+    personalization = Personalization(
+        deltas,
+        latents,
+        base.base,
+        dict(zip(latents, statistics, strict=True)),
+        {"origin": "official PTI"},
+        base.origins,
+    )
+    personalization.check(base.generator, base.base)
+    personalization.save_pretrained(folder)
+    return f"a tuned generator of {', '.join(latents)}"
+
+
+def _save_directions(folder: Path, directions: Sequence[Direction]) -> str:
+    save_edits(folder, {direction.name: direction for direction in directions})
+    return f"{len(directions)} direction{'s' if len(directions) > 1 else ''}"
+
+
+def _components(content: Mapping[str, Any]) -> list[Direction]:
+    """GANSpace's principal components, a standard deviation long (Härkönen et al. 2020)."""
+    comp, std = (torch.as_tensor(content[key]).float() for key in ("comp", "std"))
+    comp, std = comp.reshape(-1, comp.shape[-1]), std.flatten()
+    if len(comp) != len(std):
+        raise WeightsError(f"{len(comp)} components with {len(std)} deviations; the file is not whole")
+    return [
+        Direction(f"component{i}", vector * length, "published principal component")
+        for i, (vector, length) in enumerate(zip(comp, std, strict=True))
+    ]
+
+
+class _named:
+    """Puts the file's name before what is wrong with its content."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, WeightsError):
+            raise WeightsError(f"{self.file}: {error}") from error
