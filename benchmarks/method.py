@@ -213,32 +213,35 @@ def cast(
     folder: Folder,
     out: Out = OUT,
     count: Count = 12,
-    steps: Annotated[int, typer.Option(help="Updates an image, in one generator and in one's own.")] = 60,
+    steps: Annotated[int, typer.Option(help="Updates an image at the most, in one generator and in one's own.")] = 150,
+    threshold: Annotated[float, typer.Option(help="LPIPS at which an image is left alone, in both.")] = 0.06,
+    rampdown: Annotated[float, typer.Option(help="Share of the updates over which the rate falls, in both.")] = 0.5,
 ) -> None:
     """Many identities in one generator against one generator each, at the same number of updates an image."""
     results, pipe = Results(out, "cast"), load()
     paths = pictures(folder, count)
     pivots = [pivot_of(pipe, path, out) for path in paths]
-    config = PivotalTunerConfig(num_steps=steps, lpips_threshold=0.0)
+    config = PivotalTunerConfig(num_steps=steps, lpips_threshold=threshold, rampdown=rampdown)
+    key = {"steps": steps, "threshold": threshold, "rampdown": rampdown}
     for path, pivot in zip(paths, pivots, strict=True):
 
         def alone(path: Path = path, pivot: Tensor = pivot) -> dict[str, Any]:
             start = time.perf_counter()
             tuning = tune(pipe, pivot, target_of(pipe, path), config)
-            return {**tuning.metrics[0], "seconds": time.perf_counter() - start}
+            return {**tuning.metrics[0], "updates": tuning.num_steps, "seconds": time.perf_counter() - start}
 
-        results.once({"setting": "alone", "picture": path.name, "steps": steps}, alone)
+        results.once({"setting": "alone", "picture": path.name, **key}, alone)
     for size in (count // 3, count):
-        rest = {"setting": f"cast of {size}", "steps": steps}
+        rest = {"setting": f"cast of {size}", **key}
         if len(results.of(rest, paths[:size])) < size:
             start = time.perf_counter()
             targets = [target_of(pipe, path) for path in paths[:size]]
             tuning = PivotalTuner(config).tune(pipe.generator, pipe.perceptual, pivots[:size], targets)
             seconds = time.perf_counter() - start
             for path, metrics in zip(paths, tuning.metrics, strict=False):
-                row = {**metrics, "seconds": seconds / size}
+                row = {**metrics, "updates": tuning.num_steps / size, "seconds": seconds / size}
                 results.once({**rest, "picture": path.name}, lambda row=row: row)  # type: ignore[misc]
-    rows = results.of({"steps": steps}, paths)
+    rows = results.of(key, paths)
     single = {row["picture"]: row["lpips"] for row in rows if row["setting"] == "alone"}
     table = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
@@ -252,16 +255,18 @@ def cast(
                 "ratio": float(np.mean(ratios)),
                 "worst_ratio": max(ratios),
                 "mse": float(np.mean([r["mse"] for r in these])),
+                "updates": float(np.mean([r["updates"] for r in these])),
                 "seconds": float(np.mean([r["seconds"] for r in these])),
             }
         )
     columns = {
-        "setting": f"{steps} updates an image",
+        "setting": f"at most {steps} updates an image",
         "mean": "LPIPS",
         "worst": "worst LPIPS",
         "ratio": "LPIPS / alone",
         "worst_ratio": "worst of these",
         "mse": "MSE",
+        "updates": "updates an image",
         "seconds": "seconds an image",
     }
     results.table(columns, table)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from pti_hub.convert import convert as convert_file
+from pti_hub.convert import export as export_generator
 from pti_hub.errors import InputError, PTIError
 from pti_hub.files import check_replaceable, saving
 from pti_hub.images import ANIMATED, STILL, check_suffix, import_av, save_animation, save_image, side_by_side
@@ -172,6 +174,45 @@ def info(
     typer.echo("origins and licences")
     for origin in pipe.origins:
         typer.echo(f"  {origin['part']}: {origin['origin']}\n    {origin['licence']}")
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A .pkl, .pt, .pth or .npy of other people's code.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to be made.")],
+    name: Annotated[str | None, typer.Option(help="The generator's name; the file's by default.")] = None,
+    faces: Annotated[
+        bool | None, typer.Option(help="Bring photographs to FFHQ's alignment; by default if the name says so.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Of a tuned generator the base: known checkpoint, folder or Hub id.")
+    ] = None,
+    pivot: Annotated[
+        list[Path] | None, typer.Option(help="Of a tuned generator a pivot's file; several for several people.")
+    ] = None,
+) -> None:
+    """Turn a generator, an encoder, a tuned generator or directions of other people's into a folder of ours.
+
+    Known are the pickles of StyleGAN2-ADA and StyleGAN3, the .pt of rosinality, e4e, pSp and the official PTI code,
+    ArcFace's weights, GANSpace's components and single directions. No code in a file is run.
+    """
+    pipe = None if base is None else PTIPipeline.from_pretrained(base, device="cpu")
+    # PTI calls every pivot 0.pt and names the folder it is in.
+    pivots = {p.parent.name if p.stem == "0" and p.parent.name else p.stem: p for p in pivot or []}
+    if len(pivots) < len(pivot or []):
+        raise InputError(f"pivots named {', '.join(map(str, pivot or []))}; give each a name of its own")
+    found = convert_file(file, folder, name=name, aligns_faces=faces, base=pipe, pivots=pivots)
+    typer.echo(f"{file}: {found}; saved in {folder}/")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Known checkpoint, folder or Hub id, of a StyleGAN2 or StyleGAN3.")],
+    file: Annotated[Path, typer.Argument(help="A .safetensors or .pt for NVIDIA's code, or an .onnx.")],
+) -> None:
+    """Write a generator for other code."""
+    export_generator(PTIPipeline.from_pretrained(model, device="cpu").generator, file)
+    typer.echo(f"saved in {file}")
 
 
 def _figures(metrics: Mapping[str, float]) -> str:

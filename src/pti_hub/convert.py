@@ -19,7 +19,7 @@ from pti_hub.edits import Direction, save_edits
 from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError
 from pti_hub.files import check_replaceable, replaced_folder, saving
-from pti_hub.generators import StyleGAN2, StyleGAN3, latent_statistics
+from pti_hub.generators import Generator, StyleGAN2, StyleGAN3, latent_statistics
 from pti_hub.pipeline import INDEX_NAME, PTIPipeline
 from pti_hub.projectors import EncoderProjector
 from pti_hub.tuners import Personalization
@@ -99,7 +99,7 @@ def convert(
     raise WeightsError(f"{file} is none of the known kinds: {KNOWN}")
 
 
-def export(generator: StyleGAN2 | StyleGAN3, file: str | Path) -> None:
+def export(generator: Generator, file: str | Path) -> None:
     """Write a generator for other code.
 
     Args:
