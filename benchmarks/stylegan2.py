@@ -3,8 +3,8 @@
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch
     python benchmarks/stylegan2.py --reference stylegan2-ada-pytorch
 
-A step is forward, backward to all weights of the synthesis network, and the loss on the picture, with random weights. Each
-side runs in a process of its own, which tells its peak of memory, and the two take turns.
+A step is forward, backward to all weights of the synthesis network, and the loss on the picture, with random weights.
+Each side runs in a process of its own, which tells its peak of memory, and they take turns.
 """
 
 from __future__ import annotations

@@ -48,6 +48,9 @@ class _TensorFlow(Exception):
     """The pickle is one of NVIDIA's older ones."""
 
 
+_LEAVES = (bool, int, float, complex, str, bytes, set, slice, Tensor, torch.dtype)
+
+
 @dataclass
 class Record:
     """An object that was pickled: what it was and what it held, with nothing of its code.
@@ -324,8 +327,10 @@ def _resolved(value: Any, done: dict[int, Any]) -> Any:
         items.extend(_resolved(item, done) for item in value)
     elif type(value) is tuple:
         done[id(value)] = tuple(_resolved(item, done) for item in value)
-    elif isinstance(value, ArrayStandIn):
+    elif isinstance(value, ArrayStandIn) and value.value is not None:
         done[id(value)] = value.value
-    else:
+    elif value is None or isinstance(value, _LEAVES):
         return value
+    else:
+        raise Refused(f"a bare {getattr(value, '__name__', type(value).__name__).strip('_')}")
     return done[id(value)]
