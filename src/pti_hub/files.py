@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from pti_hub.errors import InputError, SaveError
+from pti_hub.errors import InputError, PTIError, SaveError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -82,7 +82,7 @@ def saving(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if isinstance(error, SaveError):
+        if isinstance(error, PTIError):
             raise
         raise SaveError(f"can't write {path}: {error}; make room, or give a place that can be written") from error
 

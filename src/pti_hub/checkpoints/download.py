@@ -1,0 +1,90 @@
+"""Published files: where they live, what they weigh, under which licence they are."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import http_get
+
+from pti_hub.checkpoints.hub import one_line
+from pti_hub.errors import WeightsError
+from pti_hub.files import saving
+
+# Those of the library that huggingface-hub speaks HTTP with, which is not always the same one, and the system's.
+_NETWORK_ERRORS: tuple[type[Exception], ...] = HfHubHTTPError.__bases__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file on its authors' server.
+
+    Attributes:
+        url: Where it is.
+        sha256: Its checksum; none where none is known, and then what came is told.
+        size: In bytes, likewise.
+        licence: What its use is subject to, told before the first download.
+    """
+
+    url: str
+    sha256: str | None
+    size: int | None
+    licence: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept: below huggingface-hub's home."""
+        # Two servers may call different files the same.
+        key = hashlib.sha256(self.url.encode()).hexdigest()[:8]
+        return Path(constants.HF_HOME) / "pti-hub" / "downloads" / f"{key}-{self.url.rsplit('/', 1)[-1]}"
+
+    def fetch(self, local_files_only: bool = False, force_download: bool = False) -> Path:
+        """Download it unless it is there; a download that was cut short goes on where it stopped.
+
+        Args:
+            local_files_only: Whether the network is left alone.
+            force_download: Whether to fetch it again.
+
+        Returns:
+            The file, whole and checked.
+
+        Raises:
+            WeightsError: It can't be had, or is not the file it should be.
+            SaveError: The disk is full, or the place not writable.
+        """
+        if self.path.is_file() and not force_download:
+            return self.path
+        if local_files_only:
+            raise WeightsError(f"{self.path} is not there, and only local files were asked for; fetch it once")
+        size = f"{self.size / 1e6:.0f} MB" if self.size else "some hundred MB"
+        print(f"fetching {size} from {self.url}\nlicence: {self.licence}", file=sys.stderr)
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        with saving(self.path):
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("ab") as file:
+                try:
+                    name = self.url.rsplit("/", 1)[-1]
+                    http_get(self.url, file, resume_size=file.tell(), expected_size=self.size, displayed_filename=name)
+                except _NETWORK_ERRORS as error:
+                    raise WeightsError(
+                        f"{self.url} could not be fetched ({one_line(error)}); try again, it goes on where it stopped"
+                    ) from error
+            digest = hashlib.sha256()
+            with partial.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            found = digest.hexdigest()
+            if self.sha256 is not None and found != self.sha256:
+                partial.unlink()
+                raise WeightsError(
+                    f"what {self.url} sent has SHA-256 {found[:16]}…, expected {self.sha256[:16]}…; fetch it again, "
+                    "and if that does not help, don't use it"
+                )
+            if self.sha256 is None:
+                print(f"no checksum is known for it; this one has SHA-256 {found}", file=sys.stderr)
+            partial.replace(self.path)
+        return self.path
