@@ -29,6 +29,7 @@ from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
 from pti_hub.checkpoints.torch_files import Record, read_torch_file
 from pti_hub.cli import app
 from pti_hub.convert import convert, export
+from pti_hub.edits import LatentMapper, MapperEdit
 from pti_hub.edits.catalogue import load_edits
 from pti_hub.encoders import ArcFace, StyleEncoder
 from pti_hub.generators import StyleGAN2
@@ -245,6 +246,36 @@ def test_directions_become_edits(tmp_path: Path) -> None:
     np.save(tmp_path / "smile.npy", np.ones((1, 512), np.float32))
     convert(tmp_path / "smile.npy", tmp_path / "smile")
     assert list(load_edits(tmp_path / "smile")) == ["smile"]
+
+
+@pytest.mark.parametrize("case", ["levels", "single"])
+def test_a_mapper_computes_what_its_authors_code_does(case: str, tmp_path: Path, pipe: PTIPipeline) -> None:
+    parts = {"levels": ["mapper.course_mapping", "mapper.fine_mapping"], "single": ["mapper.mapping"]}[case]
+    state: dict[str, Tensor] = {"decoder.input.input": torch.zeros(1)}
+    for name in (f"{part}.mapping.{i}.{kind}" for part in parts for i in range(1, 5) for kind in ("weight", "bias")):
+        random = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        shape = (512, 512) if name.endswith("weight") else (512,)
+        state[name] = 100 * torch.randn(shape, generator=random)
+    torch.save({"state_dict": state, "opts": {"mapper_type": "LevelsMapper"}}, tmp_path / "purple_hair.pt")
+    assert convert(tmp_path / "purple_hair.pt", tmp_path / "mapper") == "a latent mapper of StyleCLIP"
+    mapper = LatentMapper.from_pretrained(tmp_path / "mapper")
+    ws = torch.randn(2, 18, 512, generator=torch.Generator().manual_seed(0))
+    expected = load_file(GOLDEN / "mapper.safetensors")[case]
+    torch.testing.assert_close(MapperEdit(mapper).apply(ws)[:, :, ::8], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="a mapper of w_dim=512 was given ws"):
+        pipe.parse(mapper)
+
+
+def test_a_mapper_is_an_edit_like_others(pipe: PTIPipeline, photograph: Tensor) -> None:
+    torch.manual_seed(0)
+    mapper = LatentMapper(["all"], w_dim=16, depth=2)
+    out = pipe(photograph, edit=[mapper, "smile"])
+    assert isinstance(out.edits[0][0], MapperEdit)
+    assert out.images[0] != out.reconstruction[0]
+    person = out.personalization
+    still = pipe.walk(person, mapper, [0.0, 1.0])
+    assert still[0] == out.reconstruction[0]
+    assert still[1] != still[0]
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pti_hub.checkpoints.directions import load_direction
-from pti_hub.checkpoints.encoders import encoder_weights, load_arcface, load_style_encoder
+from pti_hub.checkpoints.encoders import encoder_weights, fill_module, load_arcface, load_style_encoder
 from pti_hub.checkpoints.nvidia import export_nvidia, generator_of, load_nvidia
 from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
 from pti_hub.checkpoints.torch_files import read_torch_file
-from pti_hub.edits import Direction, save_edits
+from pti_hub.edits import Direction, LatentMapper, save_edits
 from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError
 from pti_hub.files import check_replaceable, replaced_folder, saving
@@ -27,7 +27,8 @@ from pti_hub.tuners.personalization import CONFIG_NAME as PERSONALIZATION_NAME
 
 KNOWN = (
     "NVIDIA's StyleGAN2-ADA and StyleGAN3 pickles, rosinality's .pt, e4e and pSp checkpoints, ArcFace's "
-    "model_ir_se50.pth, the official PTI code's model_*.pt and pivots, GANSpace's ffhq_pca.pt, and single directions"
+    "model_ir_se50.pth, the official PTI code's model_*.pt and pivots, StyleCLIP's mappers, GANSpace's ffhq_pca.pt, "
+    "and single directions"
 )
 
 
@@ -44,7 +45,7 @@ def convert(
 
     What the file is follows from its content: a generator becomes a pipeline, an e4e or pSp checkpoint a pipeline whose
     pivots come from the encoder, a tuned generator of the official PTI code a personalisation, ArcFace's weights an
-    identity network, directions a catalogue of edits.
+    identity network, a mapper of StyleCLIP one of ours, directions a catalogue of edits.
 
     Args:
         file: A `.pkl`, `.pt`, `.pth` or `.npy`.
@@ -92,6 +93,10 @@ def convert(
             with replaced_folder(folder, "config.json") as new:
                 network.save_pretrained(new)
             return "ArcFace, an identity network"
+        if (found_mapper := _mapper(content)) is not None:
+            with replaced_folder(folder, "config.json") as new:
+                found_mapper.save_pretrained(new)
+            return "a latent mapper of StyleCLIP"
         if isinstance(content, Mapping) and {"comp", "std"} <= content.keys():
             return _save_directions(folder, _components(content))
         if isinstance(content, Tensor):
@@ -201,6 +206,29 @@ def _save_personalization(
 def _save_directions(folder: Path, directions: Sequence[Direction]) -> str:
     save_edits(folder, {direction.name: direction for direction in directions})
     return f"{len(directions)} direction{'s' if len(directions) > 1 else ''}"
+
+
+def _mapper(content: Any) -> LatentMapper | None:
+    """StyleCLIP's mapper, where the file is one."""
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not any(str(name).startswith("mapper.") for name in state):
+        return None
+    names = {"mapper.course_mapping": "coarse", "mapper.medium_mapping": "medium", "mapper.fine_mapping": "fine"}
+    names["mapper.mapping"] = "all"
+    levels = [level for name, level in names.items() if f"{name}.mapping.1.weight" in state]
+    if not levels:
+        raise WeightsError("a mapper of StyleCLIP in style space; only those in W+ are known")
+    mapper = LatentMapper(levels)
+    fill_module(
+        mapper,
+        {
+            f"levels.{level}.{i}.{kind}": state.get(f"{name}.mapping.{i + 1}.{kind}")
+            for name, level in names.items()
+            for i in range(4)
+            for kind in ("weight", "bias")
+        },
+    )
+    return mapper
 
 
 def _components(content: Mapping[str, Any]) -> list[Direction]:

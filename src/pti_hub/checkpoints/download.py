@@ -16,7 +16,7 @@ from pti_hub.errors import WeightsError
 from pti_hub.files import saving
 
 # Those of the library that huggingface-hub speaks HTTP with, which is not always the same one, and the system's.
-_NETWORK_ERRORS: tuple[type[Exception], ...] = HfHubHTTPError.__bases__  # type: ignore[assignment]
+_NETWORK_ERRORS: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,20 @@
 from pti_hub.edits.catalogue import load_edits, save_edits, shipped_edits
 from pti_hub.edits.direction import Direction, Edit
 from pti_hub.edits.ganspace import GANSpace, ganspace
+from pti_hub.edits.mapper import LatentMapper, MapperEdit
 from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.sefa import sefa
 from pti_hub.edits.turn import Turn
-from pti_hub.edits.vocabulary import AnyEdit, Vocabulary
+from pti_hub.edits.vocabulary import AnyEdit, AppliedEdit, Vocabulary
 
 __all__ = [
     "AnyEdit",
+    "AppliedEdit",
     "Direction",
     "Edit",
     "GANSpace",
+    "LatentMapper",
+    "MapperEdit",
     "StyleMix",
     "Turn",
     "Vocabulary",

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from pti_hub.edits.direction import Direction, Edit
 from pti_hub.edits.ganspace import GANSpace, ganspace
+from pti_hub.edits.mapper import LatentMapper, MapperEdit
 from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.sefa import sefa
 from pti_hub.edits.turn import Turn
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator
 
-AnyEdit: TypeAlias = "Edit | StyleMix | Turn"
+AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit"
+AnyEdit: TypeAlias = "AppliedEdit | Turn"
 
 _AMOUNT = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<degrees>°|deg)?", re.IGNORECASE)
 _LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
@@ -58,8 +60,8 @@ class Vocabulary:
         """What a user wrote, as edits.
 
         Args:
-            edit: `None`, a text, a `(text, amount)`, a `Direction`, an `Edit`, a `StyleMix`, a `Turn`, or a sequence of
-                these.
+            edit: `None`, a text, a `(text, amount)`, a `Direction`, a `LatentMapper`, an `Edit`, a `StyleMix`, a
+                `MapperEdit`, a `Turn`, or a sequence of these.
 
         Returns:
             The edits in the order given; none for `None`.
@@ -69,8 +71,10 @@ class Vocabulary:
         """
         if edit is None:
             return []
-        if isinstance(edit, (Edit, StyleMix, Turn)):
+        if isinstance(edit, (Edit, StyleMix, MapperEdit, Turn)):
             return [edit]
+        if isinstance(edit, LatentMapper):
+            return [MapperEdit(edit)]
         if isinstance(edit, Direction):
             return [Edit(edit)]
         if isinstance(edit, str):
