@@ -85,6 +85,11 @@ def convert(
                 raise WeightsError("an encoder without its generator (no decoder.…); fetch the whole checkpoint")
             projector = EncoderProjector(encoder)
             generator = load_rosinality(*found)
+            if encoder.num_ws != generator.num_ws:
+                raise WeightsError(
+                    f"an encoder of {encoder.num_ws} layers with a generator of {generator.num_ws} "
+                    f"({generator.resolution}² px); the file is not whole"
+                )
             return _save_pipeline(folder, generator, name, aligns_faces, encoder=encoder, projector=projector)
         if (found := rosinality_weights(content)) is not None:
             return _save_pipeline(folder, load_rosinality(*found), name, aligns_faces)

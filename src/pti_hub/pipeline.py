@@ -38,7 +38,8 @@ from pti_hub.edits import (
 )
 from pti_hub.encoders import StyleEncoder
 from pti_hub.errors import FaceError, InputError, WeightsError
-from pti_hub.faces import FaceAnalyzer, align, head_pose, is_aligned, select, widest
+from pti_hub.faces import FaceAnalyzer, head_pose, is_aligned, select, widest
+from pti_hub.faces import align as align_face
 from pti_hub.generators import (
     Generator,
     MobileStyleGAN,
@@ -641,9 +642,15 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     def _target(self, image: ImageInput, mode: Align, face: int | None) -> Tensor:
         """Photograph → x `[1, 3, R, R]`, as the generator knows pictures."""
-        return to_tensor(self._aligned(image, mode, face), self.generator.resolution).to(self.device)
+        return to_tensor(self.prepare(image, align=mode, face=face), self.generator.resolution).to(self.device)
 
-    def _aligned(self, image: ImageInput, mode: Align, face: int | None) -> Image.Image:
+    def prepare(self, image: ImageInput, *, align: Align = "auto", face: int | None = None) -> Image.Image:
+        """A photograph as the generator knows pictures, of faces in FFHQ's alignment; arguments as in `__call__`.
+
+        Raises:
+            InputError: It can't be read (`ImageError`), or holds no or several faces (`FaceError`).
+        """
+        mode = align
         if not (isinstance(mode, bool) or (isinstance(mode, str) and mode == "auto")):
             raise InputError(f"align={mode!r}; expected True, False or 'auto'")
         picture = load_image(image)
@@ -659,7 +666,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             raise FaceError(f"{error}, or align=False (--no-align) for an aligned picture") from error
         if mode == "auto" and is_aligned(picture, landmarks, size):
             return picture
-        return align(picture, landmarks, size)
+        return align_face(picture, landmarks, size)
 
     def _personalize(
         self,

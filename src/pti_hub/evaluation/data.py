@@ -1,0 +1,103 @@
+"""Photographs to evaluate on: a folder, or a data set of the Hub, streamed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pti_hub.checkpoints.hub import one_line
+from pti_hub.errors import ImageError, InputError, MissingDependencyError
+from pti_hub.images import load_image
+
+CELEBA_HQ = "mattymchen/celeba-hq"
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One of a data set.
+
+    Attributes:
+        name: File name, or number, by which it is known again.
+        image: The picture; none where it can't be read.
+        problem: Why not.
+    """
+
+    name: str
+    image: Image.Image | None
+    problem: str | None = None
+
+
+def open_photographs(
+    source: str | Path = CELEBA_HQ, count: int | None = None, split: str = "train", column: str | None = None
+) -> Iterator[Photograph]:
+    """The first photographs of a data set, in its order; nothing is downloaded that is not looked at.
+
+    Args:
+        source: A folder of pictures, or a data set on the Hub.
+        count: How many; all by default.
+        split: Of a Hub's data set.
+        column: Which holds the pictures; by default the only one that does.
+
+    Yields:
+        Photographs; one that can't be read comes with the reason in place of the picture.
+
+    Raises:
+        InputError: There is no such data set, it is empty, or it has no column of pictures.
+        MissingDependencyError: The package `datasets` is not installed.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingDependencyError(
+            "evaluation needs the package datasets; install it: pip install 'pti-hub[evaluation]'"
+        ) from error
+    folder = Path(source)
+    try:
+        if folder.is_dir():
+            rows = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train", streaming=True)
+        else:
+            rows = datasets.load_dataset(str(source), split=split, streaming=True)
+        columns = dict(rows.features or {})
+    # What is wrong with a data set surfaces as whatever its reader raises.
+    except Exception as error:
+        kind = "folder" if folder.is_dir() else "data set"
+        raise InputError(
+            f"the {kind} {source} can't be read ({one_line(error)}); give a folder of pictures or a data set's id"
+        ) from error
+    pictured = [name for name, feature in columns.items() if isinstance(feature, datasets.Image)]
+    if column is None and len(pictured) == 1:
+        column = pictured[0]
+    if column not in pictured:
+        raise InputError(
+            f"{source} has the columns {', '.join(columns) or 'none'}, of which "
+            f"{', '.join(pictured) or 'none'} hold pictures; {column!r} was asked for"
+            if column is not None
+            else f"{source} has the columns {', '.join(columns) or 'none'}; expected one of pictures, or tell which"
+        )
+    # Undecoded, so that one damaged file does not end the run.
+    rows = rows.cast_column(column, datasets.Image(decode=False))
+    found = 0
+    for i, row in enumerate(rows if count is None else rows.take(count)):
+        found += 1
+        yield _photograph(i, row[column])
+    if not found:
+        raise InputError(f"{source} is empty; expected pictures")
+
+
+def _photograph(number: int, entry: Any) -> Photograph:
+    data, path = (entry or {}).get("bytes"), (entry or {}).get("path")
+    name = Path(path).name if path else f"{number:06d}"
+    try:
+        if data is not None:
+            with Image.open(io.BytesIO(data)) as image:
+                return Photograph(name, load_image(image))
+        if path is not None:
+            return Photograph(name, load_image(path))
+    except (ImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        return Photograph(name, None, one_line(error))
+    return Photograph(name, None, "no picture in this row")
