@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from pti_hub import InputError, Personalization, PTIPipeline, WeightsError
+from pti_hub.checkpoints.array_unpickler import load_arrays
 from pti_hub.checkpoints.nvidia import export_nvidia
 from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
 from pti_hub.checkpoints.torch_files import Record, read_torch_file
@@ -243,6 +245,9 @@ def test_directions_become_edits(tmp_path: Path) -> None:
     torch.save(torch.ones(1, 512), tmp_path / "age.pt")
     assert convert(tmp_path / "age.pt", tmp_path / "age") == "1 direction"
     assert list(load_edits(tmp_path / "age")) == ["age"]
+    torch.save(torch.randn(1, 14, 512), tmp_path / "layers.pt")
+    convert(tmp_path / "layers.pt", tmp_path / "layers")
+    assert load_edits(tmp_path / "layers")["layers"].vector.shape == (14, 512)
     np.save(tmp_path / "smile.npy", np.ones((1, 512), np.float32))
     convert(tmp_path / "smile.npy", tmp_path / "smile")
     assert list(load_edits(tmp_path / "smile")) == ["smile"]
@@ -251,7 +256,8 @@ def test_directions_become_edits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["levels", "single"])
 def test_a_mapper_computes_what_its_authors_code_does(case: str, tmp_path: Path, pipe: PTIPipeline) -> None:
     parts = {"levels": ["mapper.course_mapping", "mapper.fine_mapping"], "single": ["mapper.mapping"]}[case]
-    state: dict[str, Tensor] = {"decoder.input.input": torch.zeros(1)}
+    # Its file holds the generator it was trained with as well.
+    state = {f"decoder.{name}": t for name, t in rosinality_state(8).items()}
     for name in (f"{part}.mapping.{i}.{kind}" for part in parts for i in range(1, 5) for kind in ("weight", "bias")):
         random = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         shape = (512, 512) if name.endswith("weight") else (512,)
@@ -302,6 +308,8 @@ def test_export_to_onnx_computes_the_same(case: str, tmp_path: Path) -> None:
 def test_export_of_something_else(tmp_path: Path, generator: Any) -> None:
     with pytest.raises(InputError, match="MobileStyleGAN was given; expected a StyleGAN2"):
         export(generator, tmp_path / "g.pt")
+    with pytest.raises(InputError, match=r"the folder .*none of .* doesn't exist"):
+        export(network("orig"), tmp_path / "none" / "g.pt")
     with pytest.raises(InputError, match=r"ends in '.bin'; expected .safetensors, .pt or .onnx"):
         export(network("orig"), tmp_path / "g.bin")
 
@@ -396,6 +404,82 @@ def test_an_opcode_finds_no_way_round(code: bytes, tmp_path: Path) -> None:
     assert not callable(content)
 
 
+LAUGHS = b")" + b"2\x86" * 60  # a tuple of itself twice, sixty deep: 2^60 to hash, compare or print
+TENSOR = b"ctorch._utils\n_rebuild_tensor\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"})" + b"\x85" * 900_000 + b"Ns.",  # its hash would take the whole process
+        b"}" + LAUGHS + b"Ns.",
+        b"ctorch\ndevice\n" + LAUGHS + b"\x85R.",
+        LAUGHS + b"Nb.",
+        b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n}(U\x05state}U\x0aclass_name" + LAUGHS + b"u\x85R.",
+        b"c_codecs\nencode\nU\x01x" + LAUGHS + b"\x86R.",
+        b"cbuiltins\nset\n](" + LAUGHS + b"e\x85R.",
+        b"\x96" + (1 << 31).to_bytes(8, "little") + b".",  # a bytearray of 2 GB
+        b"ctorch\n_dynamo\n.",  # torch would import it to answer
+        b"\x8f(" + TENSOR + b"\x90.",  # a function of ours in a set
+        b"cbuiltins\nslice\n(cbuiltins\nslice\nNN\x86RNtR.",
+        TENSOR + b"(NK\x00)" + LAUGHS + b"tR.",
+        b"ctorch\nquint8\n.",
+        b"cbuiltins\nset\n)Rq\x00(" + TENSOR + b"e.",
+    ],
+)
+@pytest.mark.parametrize("read", [read_torch_file, load_arrays])
+def test_a_file_takes_no_time_and_changes_nothing(code: bytes, read: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x05" + code)
+    before = set(sys.modules)
+    with pytest.raises(WeightsError) as caught:
+        read(tmp_path / "x.pkl")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert set(sys.modules) <= before
+
+
+def test_a_name_in_a_file_obeys_no_terminal(tmp_path: Path) -> None:
+    module, name = b"a\x1b[31mx\nerror:", b"b\nc" * 1000
+    code = b"\x8c" + bytes([len(module)]) + module + b"X" + struct.pack("<I", len(name)) + name + b"\x93."
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04" + code)
+    with pytest.raises(WeightsError) as caught:
+        read_torch_file(tmp_path / "x.pkl")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_the_same_part_over_and_over_takes_no_memory(tmp_path: Path) -> None:
+    blob = io.BytesIO()
+    torch.save(torch.zeros(50_000).untyped_storage(), blob, _use_new_zipfile_serialization=False)
+    load = b"ctorch.storage\n_load_from_bytes\nq\x00" + _short_bytes(blob.getvalue()) + b"q\x01"
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02" + load + b"](" + b"h\x00h\x01\x85R" * 3000 + b"e.")
+    with pytest.raises(WeightsError, match="more than a file of its size can hold"):
+        read_torch_file(tmp_path / "x.pkl")
+
+
+def test_memory_that_a_file_does_not_fill_is_not_given_out(tmp_path: Path) -> None:
+    torch.save(torch.arange(9.0), tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "a.pt").read_bytes()
+    keys = data.rindex(b"\x80\x02]")
+    (tmp_path / "b.pt").write_bytes(data[:keys] + b"\x80\x02].")
+    with pytest.raises(WeightsError, match="a storage without content"):
+        read_torch_file(tmp_path / "b.pt")
+
+
+def test_entries_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    torch.save({str(i): torch.zeros(10_000) for i in range(3)}, tmp_path / "a.pt")
+    data = bytearray((tmp_path / "a.pt").read_bytes())
+    with zipfile.ZipFile(tmp_path / "a.pt") as file:
+        first, *others = [entry for entry in file.infolist() if "/data/" in entry.filename]
+    for entry in others:
+        header = data.rindex(entry.filename.encode()) - 46
+        data[header + 42 : header + 46] = struct.pack("<I", first.header_offset)
+        struct.pack_into("<II", data, header + 20, 2 * len(data), 2 * len(data))
+    (tmp_path / "b.pt").write_bytes(data)
+    with pytest.raises(WeightsError, match="entries that lie over each other"):
+        read_torch_file(tmp_path / "b.pt")
+
+
 @pytest.mark.parametrize("size", [[10**12], [10**6, 10**6]])
 @pytest.mark.parametrize("stride", [0, 1])
 def test_a_tensor_larger_than_its_storage_takes_no_memory(size: list[int], stride: int, tmp_path: Path) -> None:
@@ -419,7 +503,7 @@ def test_a_storage_larger_than_its_file_takes_no_memory(tmp_path: Path) -> None:
     data = (tmp_path / "a.pt").read_bytes()
     assert data.count(b"K\x04Ntq") == 1
     (tmp_path / "b.pt").write_bytes(data.replace(b"K\x04Ntq", b"\x8a\x06" + (10**12).to_bytes(6, "little") + b"Ntq"))
-    with pytest.raises(WeightsError, match="a storage of 1000000000000 elements"):
+    with pytest.raises(WeightsError, match="holds more than a file of its size can hold"):
         read_torch_file(tmp_path / "b.pt")
 
 
@@ -470,7 +554,12 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     [
         ({"epoch": 3}, "none of the known kinds: NVIDIA's"),
         ({"state_dict": {"encoder.input_layer.0.weight": torch.zeros(1)}}, "is missing"),
-        (torch.zeros(7, 7), "holds an array of shape"),
+        (torch.zeros(7, 7), "a direction whose values are all zero"),
+        (torch.zeros(2, 2, 2), r"an array of shape \[2, 2, 2\]; expected a direction"),
+        ({"comp": torch.zeros(()), "std": torch.zeros(2)}, r"components of shape \[\]"),
+        ({"comp": "x", "std": torch.zeros(2)}, "does not hold what it should"),
+        ({"g_ema": {"conv1.conv.modulation.weight": None}}, "does not hold what it should|is missing"),
+        ({3: {"a": 1}}, "none of the known kinds"),
         ([1, 2], "none of the known kinds"),
     ],
 )

@@ -41,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.status is not None:
             self.send_error(self.server.status)
             return
+        if asked == f"bytes={len(self.server.content)}-":
+            self.send_error(416)
+            return
         first = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
         body = self.server.content[first:]
         self.send_response(206 if asked else 200)
@@ -98,7 +101,16 @@ def test_a_download_that_was_cut_short_goes_on(server: Server) -> None:
     partial.write_bytes(server.content[:1000])
     assert file.fetch().read_bytes() == server.content
     assert server.asked == ["bytes=1000-"]
-    assert list(file.path.parent.iterdir()) == [file.path]
+    assert [path for path in file.path.parent.iterdir() if path.suffix != ".lock"] == [file.path]
+
+
+def test_a_download_that_only_lacked_its_name_is_begun_anew(server: Server) -> None:
+    file = replace(published(server), sha256=None, size=None)
+    partial = file.path.with_name(f"{file.path.name}.partial")
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(server.content)
+    assert file.fetch().read_bytes() == server.content
+    assert server.asked == [f"bytes={len(server.content)}-", None]
 
 
 def test_what_is_not_the_file_is_not_kept(server: Server) -> None:
@@ -106,7 +118,7 @@ def test_what_is_not_the_file_is_not_kept(server: Server) -> None:
     server.content = b"x" * len(server.content)
     with pytest.raises(WeightsError, match=r"ffhq\.pkl sent has SHA-256 .*, expected .*fetch it again"):
         file.fetch()
-    assert list(file.path.parent.iterdir()) == []
+    assert [path for path in file.path.parent.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_without_a_known_checksum_it_is_told(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,14 +10,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pti_hub.checkpoints.directions import load_direction
+from pti_hub.checkpoints.directions import read_array
 from pti_hub.checkpoints.encoders import encoder_weights, fill_module, load_arcface, load_style_encoder
+from pti_hub.checkpoints.hub import one_line
+from pti_hub.checkpoints.inert import printable
 from pti_hub.checkpoints.nvidia import export_nvidia, generator_of, load_nvidia
 from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
 from pti_hub.checkpoints.torch_files import read_torch_file
 from pti_hub.edits import Direction, LatentMapper, save_edits
 from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
-from pti_hub.errors import InputError, MissingDependencyError, WeightsError
+from pti_hub.errors import InputError, MissingDependencyError, PTIError, SaveError, WeightsError
 from pti_hub.files import check_replaceable, replaced_folder, saving
 from pti_hub.generators import Generator, StyleGAN2, StyleGAN3, latent_statistics
 from pti_hub.pipeline import INDEX_NAME, PTIPipeline
@@ -50,7 +52,7 @@ def convert(
     Args:
         file: A `.pkl`, `.pt`, `.pth` or `.npy`.
         folder: Where to.
-        name: What a personalisation is to call the generator; by default the file's stem.
+        name: What a personalisation is to call a generator; by default the file's stem.
         aligns_faces: Whether the generator paints faces in FFHQ's alignment; by default whether its name says so.
         base: For a tuned generator, the pipeline of the one it was tuned from.
         pivots: For a tuned generator, the files of its pivots by identity, as PTI writes them (`0.pt`).
@@ -70,16 +72,20 @@ def convert(
             break
     else:
         check_replaceable(folder, INDEX_NAME)
-    if file.suffix == ".npy":
-        return _save_directions(folder, [load_direction(file, num_ws=18)])
-    content = read_torch_file(file)
+    content = read_array(file) if file.suffix == ".npy" else read_torch_file(file)
     with _named(file):
         if base is not None or pivots:
             return _save_personalization(folder, content, base, pivots or {})
+        # A mapper's file holds the generator it was trained with as well.
+        if (mapper := _mapper(content)) is not None:
+            with replaced_folder(folder, "config.json") as new:
+                mapper.save_pretrained(new)
+            return "a latent mapper of StyleCLIP"
         if (record := generator_of(content)) is not None:
             generator: StyleGAN2 | StyleGAN3 = load_nvidia(record)
             return _save_pipeline(folder, generator, name, aligns_faces)
         if (weights := encoder_weights(content)) is not None:
+            assert isinstance(content, Mapping)
             encoder = load_style_encoder(weights, content)
             if (found := rosinality_weights(content)) is None:
                 raise WeightsError("an encoder without its generator (no decoder.…); fetch the whole checkpoint")
@@ -98,14 +104,10 @@ def convert(
             with replaced_folder(folder, "config.json") as new:
                 network.save_pretrained(new)
             return "ArcFace, an identity network"
-        if (found_mapper := _mapper(content)) is not None:
-            with replaced_folder(folder, "config.json") as new:
-                found_mapper.save_pretrained(new)
-            return "a latent mapper of StyleCLIP"
         if isinstance(content, Mapping) and {"comp", "std"} <= content.keys():
             return _save_directions(folder, _components(content))
         if isinstance(content, Tensor):
-            return _save_directions(folder, [load_direction(file, num_ws=18)])
+            return _save_directions(folder, [_direction(file.stem, content)])
     raise WeightsError(f"{file} is none of the known kinds: {KNOWN}")
 
 
@@ -127,13 +129,17 @@ def export(generator: Generator, file: str | Path) -> None:
         raise InputError(f"a {type(generator).__name__} was given; expected a StyleGAN2 or StyleGAN3")
     if file.suffix not in (".safetensors", ".pt", ".onnx"):
         raise InputError(f"{file} ends in {file.suffix!r}; expected .safetensors, .pt or .onnx")
+    if not file.parent.is_dir():
+        raise InputError(f"the folder {file.parent} of {file} doesn't exist; make it, or give another place")
     partial = file.with_name(f".{file.name}.partial")
     with saving(file):
         try:
             if file.suffix == ".onnx":
                 _export_onnx(generator, partial)
             elif file.suffix == ".pt":
-                torch.save(export_nvidia(generator), partial)
+                # Through a file of ours, whose errors are the system's.
+                with partial.open("wb") as stream:
+                    torch.save(export_nvidia(generator), stream)
             else:
                 save_file(export_nvidia(generator), partial, metadata={"format": "pt"})
             partial.replace(file)
@@ -171,11 +177,12 @@ def _save_pipeline(
 def _save_personalization(
     folder: Path, content: Any, base: PTIPipeline | None, pivots: Mapping[str, str | Path]
 ) -> str:
-    record = generator_of(content)
-    if base is None or not pivots or record is None:
+    if base is None or not pivots:
         raise InputError(
             "a tuned generator, its base and its pivots belong together; give all three, or none but a file"
         )
+    if (record := generator_of(content)) is None:
+        raise WeightsError("the file holds no generator; expected what the official PTI code saves of a tuned one")
     tuned = load_nvidia(record)
     original = dict(base.generator.named_parameters())
     weights = {name: p for name, p in tuned.named_parameters() if not name.startswith("mapping_network.")}
@@ -192,6 +199,10 @@ def _save_personalization(
         if not isinstance(pivot, Tensor):
             raise WeightsError(f"{path} holds no tensor; expected a pivot [1, num_ws, w_dim]")
         # PTI repeats a pivot in W for each layer.
+        if pivot.shape[-1:] != (base.generator.w_dim,) or not pivot.numel():
+            raise WeightsError(
+                f"{path} holds a tensor {list(pivot.shape)}; expected a pivot [1, num_ws, {base.generator.w_dim}]"
+            )
         pivot = pivot.detach().float().reshape(-1, base.generator.w_dim)
         latents[identity] = pivot[0].clone() if (pivot == pivot[0]).all() else pivot
     statistics = latent_statistics(base.generator, [w[None].to(base.device) for w in latents.values()])
@@ -236,9 +247,26 @@ def _mapper(content: Any) -> LatentMapper | None:
     return mapper
 
 
+def _direction(name: str, vector: Tensor) -> Direction:
+    """A published direction: `[w_dim]` or `[1, w_dim]`, or one a layer, `[L, w_dim]` or `[1, L, w_dim]`."""
+    shape, vector = list(vector.shape), vector.detach()
+    while vector.ndim > 1 and len(vector) == 1:
+        vector = vector[0]
+    if vector.ndim not in (1, 2) or vector.shape[-1] < 2 or not vector.is_floating_point():
+        raise WeightsError(f"an array of shape {shape}; expected a direction [512], [1, 512], [L, 512] or [1, L, 512]")
+    vector = vector.float()
+    if not vector.isfinite().all() or not vector.any():
+        raise WeightsError("a direction whose values are all zero, or not finite; fetch it again")
+    if vector.ndim == 2 and (vector == vector[0]).all():
+        vector = vector[0]
+    return Direction(name, vector.clone(), "published direction")
+
+
 def _components(content: Mapping[str, Any]) -> list[Direction]:
     """GANSpace's principal components, a standard deviation long (Härkönen et al. 2020)."""
     comp, std = (torch.as_tensor(content[key]).float() for key in ("comp", "std"))
+    if comp.ndim < 2:
+        raise WeightsError(f"components of shape {list(comp.shape)}; expected [N, 512]")
     comp, std = comp.reshape(-1, comp.shape[-1]), std.flatten()
     if len(comp) != len(std):
         raise WeightsError(f"{len(comp)} components with {len(std)} deviations; the file is not whole")
@@ -249,7 +277,7 @@ def _components(content: Mapping[str, Any]) -> list[Direction]:
 
 
 class _named:
-    """Puts the file's name before what is wrong with its content."""
+    """Puts the file's name before what is wrong with its content, whatever that led to."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -258,5 +286,10 @@ class _named:
         """Nothing to prepare."""
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, WeightsError):
-            raise WeightsError(f"{self.file}: {error}") from error
+        if isinstance(error, (MissingDependencyError, SaveError)):
+            return
+        if isinstance(error, PTIError):
+            raise type(error)(f"{self.file}: {error}") from error
+        # Of a file that is not what it seems, a constructor raises whatever its numbers lead to.
+        if isinstance(error, (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)):
+            raise WeightsError(f"{self.file} does not hold what it should ({printable(one_line(error))})") from error

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from pti_hub.checkpoints.inert import Budget, InertUnpickler, Refused, checked_size, name_of, printable
 from pti_hub.checkpoints.packages import INSTALL_COMMAND
 from pti_hub.errors import WeightsError
-
-
-class Refused(Exception):
-    """The pickle holds something other than arrays and plain containers; the text says what."""
 
 
 class DTypeStandIn:
@@ -24,7 +20,7 @@ class DTypeStandIn:
 
     def __init__(self, code: str, align: bool, copy: bool) -> None:
         if not re.fullmatch(r"[biufc]\d{1,2}", code):
-            raise Refused(f"an array of dtype {code!r}")
+            raise Refused(f"an array of dtype {printable(code)!r}")
         self.value = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -51,13 +47,13 @@ class ArrayStandIn:
 
     def __init__(self, kind: type, shape: tuple[int, ...], code: bytes) -> None:
         if kind is not _NDArray:
-            raise Refused(f"_reconstruct of {kind!r}")
+            raise Refused(f"_reconstruct of a {name_of(kind)}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, data = state
         if type(dtype) is not DTypeStandIn or type(data) is not bytes:
             raise Refused("an array whose content is not numbers")
-        if math.prod(shape) * dtype.value.itemsize != len(data):
+        if math.prod(checked_size(shape)) * dtype.value.itemsize != len(data):
             raise ValueError(f"{len(data)} bytes for shape {shape} of {dtype.value}")
         order: Literal["F", "C"] = "F" if is_fortran else "C"
         self.value = np.ndarray(shape, dtype.value, buffer=data, order=order).copy(order)
@@ -72,16 +68,14 @@ ARRAY_CLASSES = {
 }
 
 
-# The Python unpickler, not the C one: that one reserves as much memory as a damaged file asks for.
-class _ArrayUnpickler(pickle._Unpickler):
+class _ArrayUnpickler(InertUnpickler):
+    stateful = (ArrayStandIn, DTypeStandIn)
+
     def find_class(self, module: str, name: str) -> type:
         try:
             return ARRAY_CLASSES[module, name]
         except KeyError:
-            raise Refused(f"{module}.{name}") from None
-
-    def get_extension(self, code: int) -> None:  # would reach into copyreg's cache, past find_class
-        raise Refused(f"copyreg extension {code}")
+            raise Refused(printable(f"{module}.{name}")) from None
 
 
 def _unwrap(value: Any, done: dict[int, Any]) -> Any:
@@ -123,7 +117,7 @@ def load_arrays(path: Path) -> Any:
     except OSError as error:
         raise WeightsError(f"{path}: can't be read ({error.strerror}); reinstall: {INSTALL_COMMAND}") from error
     try:
-        return _unwrap(_ArrayUnpickler(io.BytesIO(data)).load(), {})
+        return _unwrap(_ArrayUnpickler(io.BytesIO(data), Budget(len(data))).load(), {})
     except Refused as error:
         raise WeightsError(
             f"{path}: refused, it holds {error}; only numpy arrays of numbers are admitted; "

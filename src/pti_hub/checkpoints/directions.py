@@ -33,7 +33,7 @@ def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, 
         WeightsError: The file is missing, damaged, holds code or something else, or all of it is zero.
     """
     path = Path(path)
-    vector = _read(path)
+    vector = read_array(path)
     shape = list(vector.shape)
     while vector.ndim > 1 and len(vector) == 1:
         vector = vector[0]
@@ -58,8 +58,12 @@ def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, 
     return Direction(name or path.stem, vector.clone(), f"published file {path.name}")
 
 
-def _read(path: Path) -> Tensor:
-    """The only array of a file."""
+def read_array(path: Path) -> Tensor:
+    """The only array of a file, NumPy's or PyTorch's.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds something else.
+    """
     try:
         if path.suffix == ".npy":
             # Mapped, so that a header which lies about the size meets the end of the file, not of the memory.

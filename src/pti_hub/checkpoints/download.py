@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
 from pti_hub.checkpoints.hub import one_line
 from pti_hub.errors import WeightsError
@@ -17,6 +19,9 @@ from pti_hub.files import saving
 
 # Those of the library that huggingface-hub speaks HTTP with, which is not always the same one, and the system's.
 _NETWORK_ERRORS: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
+
+_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+_NOT_SATISFIABLE = 416
 
 
 @dataclass(frozen=True)
@@ -65,26 +70,48 @@ class PublishedFile:
         partial = self.path.with_name(f"{self.path.name}.partial")
         with saving(self.path):
             partial.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("ab") as file:
-                try:
-                    name = self.url.rsplit("/", 1)[-1]
-                    http_get(self.url, file, resume_size=file.tell(), expected_size=self.size, displayed_filename=name)
-                except _NETWORK_ERRORS as error:
-                    raise WeightsError(
-                        f"{self.url} could not be fetched ({one_line(error)}); try again, it goes on where it stopped"
-                    ) from error
-            digest = hashlib.sha256()
-            with partial.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            found = digest.hexdigest()
-            if self.sha256 is not None and found != self.sha256:
-                partial.unlink()
-                raise WeightsError(
-                    f"what {self.url} sent has SHA-256 {found[:16]}…, expected {self.sha256[:16]}…; fetch it again, "
-                    "and if that does not help, don't use it"
-                )
-            if self.sha256 is None:
-                print(f"no checksum is known for it; this one has SHA-256 {found}", file=sys.stderr)
-            partial.replace(self.path)
+            if force_download:
+                partial.unlink(missing_ok=True)
+            # Another process may be at it.
+            with WeakFileLock(f"{partial}.lock"):
+                if self.path.is_file() and not force_download:
+                    return self.path
+                self._complete(partial)
+                self._check(partial)
+                partial.replace(self.path)
         return self.path
+
+    def _complete(self, partial: Path, again: bool = True) -> None:
+        """Fetch what is missing of it."""
+        try:
+            with partial.open("ab") as file:
+                if self.size is not None and file.tell() > self.size:
+                    file.truncate(0)
+                name = self.url.rsplit("/", 1)[-1]
+                http_get(self.url, file, resume_size=file.tell(), expected_size=self.size, displayed_filename=name)
+        except _NETWORK_ERRORS as error:
+            if isinstance(error, OSError) and error.errno in _OWN:
+                raise
+            # Of a file that is whole there is nothing more to be had.
+            if again and getattr(getattr(error, "response", None), "status_code", None) == _NOT_SATISFIABLE:
+                partial.unlink()
+                self._complete(partial, again=False)
+                return
+            raise WeightsError(
+                f"{self.url} could not be fetched ({one_line(error)}); try again, it goes on where it stopped"
+            ) from error
+
+    def _check(self, partial: Path) -> None:
+        digest = hashlib.sha256()
+        with partial.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        found = digest.hexdigest()
+        if self.sha256 is not None and found != self.sha256:
+            partial.unlink()
+            raise WeightsError(
+                f"what {self.url} sent has SHA-256 {found[:16]}…, expected {self.sha256[:16]}…; fetch it again, "
+                "and if that does not help, don't use it"
+            )
+        if self.sha256 is None:
+            print(f"no checksum is known for it; this one has SHA-256 {found}", file=sys.stderr)

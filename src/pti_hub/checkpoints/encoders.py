@@ -45,7 +45,8 @@ def load_style_encoder(weights: Mapping[str, Tensor], content: Mapping[str, Any]
         raise WeightsError(f"an encoder of type {options.get('encoder_type')!r}; expected one of {', '.join(kinds)}")
     average = content.get("latent_avg")
     if kind == "w":
-        size = options.get("stylegan_size", 1024)
+        # e4e's name for it, and pSp's.
+        size = options.get("stylegan_size", options.get("output_size", 1024))
         layers = 2 * int(size).bit_length() - 4 if isinstance(size, int) else 18
     if not options.get("start_from_latent_avg", True):
         average = None

@@ -119,22 +119,26 @@ def fill(generator: StyleGAN2 | StyleGAN3, tensors: Mapping[str, Tensor | None],
             raise WeightsError(f"the tensor {theirs} is missing; the file is not whole, or of another network")
         if tensor.numel() != wanted.numel() or [n for n in tensor.shape if n > 1] != [n for n in wanted.shape if n > 1]:
             raise WeightsError(f"the tensor {theirs} has shape {list(tensor.shape)}; expected {list(wanted.shape)}")
-        if not tensor.isfinite().all():
-            raise WeightsError(f"the tensor {theirs} holds values that are not finite; fetch the file again")
         state[name] = tensor.reshape(wanted.shape).to(wanted.dtype)
+        if not tensor.is_floating_point() or not state[name].isfinite().all():
+            raise WeightsError(f"the tensor {theirs} holds values that are not finite; fetch the file again")
     generator.load_state_dict(state)
     generator.eval().requires_grad_(False)
     _, generator.w_std = w_statistics(generator)
 
 
-def _tensors(record: Record, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def _tensors(record: Record, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
+    seen = set() if seen is None else seen
+    if id(record) in seen:
+        raise WeightsError(f"the module {prefix.rstrip('.')} is there twice; no such network has that")
+    seen.add(id(record))
     for kind in ("_parameters", "_buffers"):
         for name, tensor in (record.state.get(kind) or {}).items():
             if isinstance(tensor, Tensor):
                 yield f"{prefix}{name}", tensor
     for name, module in (record.state.get("_modules") or {}).items():
         if isinstance(module, Record):
-            yield from _tensors(module, f"{prefix}{name}.")
+            yield from _tensors(module, f"{prefix}{name}.", seen)
 
 
 def _module(record: Record, path: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def load_rosinality(weights: Mapping[str, Tensor], latent_avg: Tensor | None = N
         w_dim = weights["conv1.conv.modulation.weight"].shape[1]
         channels = [weights["conv1.conv.weight"].shape[1]]
         channels += [weights[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(doublings)]
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise WeightsError(f"the tensor {error} is missing; the file is not whole, or of another network") from error
     generator = StyleGAN2(
         resolution=4 * 2**doublings, z_dim=z_dim, w_dim=w_dim, channels=channels, mapping_layers=depth

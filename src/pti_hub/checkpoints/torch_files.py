@@ -6,22 +6,31 @@ is not on the list below is refused, whether it would have done harm or not.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
-import pickle
 import re
 import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.array_unpickler import ARRAY_CLASSES, ArrayStandIn, DTypeStandIn, Refused
+from pti_hub.checkpoints.array_unpickler import ARRAY_CLASSES, ArrayStandIn, DTypeStandIn
+from pti_hub.checkpoints.inert import (
+    Budget,
+    InertUnpickler,
+    Refused,
+    checked_size,
+    name_of,
+    plain_set,
+    printable,
+)
 from pti_hub.errors import WeightsError
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before version 1.6
@@ -101,54 +110,48 @@ class _StorageType(NamedTuple):
     dtype: torch.dtype
 
 
-class _Reader(pickle._Unpickler):
-    # The Python unpickler, not the C one: that one reserves as much memory as a damaged file asks for.
+class _Reader(InertUnpickler):
+    stateful = (_Maker, _Dict, ArrayStandIn, DTypeStandIn)
+    mappings = (dict, _Dict)
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
-
-    def __init__(self, file: BinaryIO, storage: Callable[..., Tensor]) -> None:
-        super().__init__(file, encoding="latin1")
+    def __init__(self, file: BinaryIO, storage: Callable[..., Tensor], budget: Budget) -> None:
+        super().__init__(file, budget)
         self._storage = storage
-
-    def load_build(self) -> None:
-        # Only what was made from this file may be given a state, not what this module consists of.
-        owner = self.stack[-2]  # type: ignore[attr-defined]
-        if not isinstance(owner, (_Maker, _Dict, ArrayStandIn, DTypeStandIn)):
-            raise Refused(f"a state for {owner!r}")
-        super().load_build()  # type: ignore[misc]
-
-    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _KNOWN:
             return _KNOWN[module, name]
+        if (module, name) == ("torch.storage", "_load_from_bytes"):
+            return functools.partial(_nested, self.budget)
         if module in ("torch", "torch.cuda") and name in _DTYPES:
             return _StorageType(_DTYPES[name])
-        if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
+        # Not getattr: a module may answer for a name by importing what is behind it.
+        if module == "torch" and (dtype := vars(torch).get(name)) in _DTYPES.values():
             return dtype
         if _RECORDS.fullmatch(f"{module}.{name}"):
             return type("_Maker", (_Maker,), {"name": f"{module}.{name}"})
         if module.startswith("dnnlib.tflib"):
             raise _TensorFlow
-        raise Refused(f"{module}.{name}")
-
-    def get_extension(self, code: int) -> None:  # would reach into copyreg's cache, past find_class
-        raise Refused(f"copyreg extension {code}")
+        raise Refused(printable(f"{module}.{name}"))
 
     def persistent_load(self, pid: Any) -> Tensor:
+        if type(pid) is not tuple or len(pid) not in (5, 6):
+            raise Refused("a reference that is no storage's")
         kind, storage_type, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType) or (view and view[0] is not None):
-            raise Refused(f"a reference to {kind!r}")
+        wrong = type(kind) is not str or kind != "storage" or not isinstance(storage_type, _StorageType)
+        if wrong or type(key) not in (str, int) or type(count) is not int or (view and view[0] is not None):
+            raise Refused("a reference that is no storage's")
         return self._storage(storage_type.dtype, str(key), count)
 
 
-def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """A view of a storage, of no more elements than that has."""
     if not isinstance(storage, Tensor) or storage.ndim != 1:
         raise Refused("a tensor without a storage")
-    numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset}")
+    (offset,) = checked_size((offset,))
+    size, stride = checked_size(size), checked_size(stride)
+    if len(size) != len(stride):
+        raise ValueError(f"a tensor of {len(size)} sizes and {len(stride)} strides")
     count = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if count > len(storage) or (count and last >= len(storage)):
@@ -157,29 +160,53 @@ def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) 
 
 
 def _rebuild_tensor_v3(
-    storage: Any, offset: int, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
 ) -> Tensor:
     if not isinstance(storage, Tensor) or not isinstance(dtype, torch.dtype):
         raise Refused("a tensor without a storage")
     return _rebuild_tensor(storage.view(dtype), offset, size, stride)
 
 
+def _parameter(data: Any, *_: Any) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise Refused("a parameter that is no tensor")
+    return data
+
+
+def _size(elements: Any = ()) -> tuple[int, ...]:
+    return checked_size(tuple(elements) if type(elements) is list else elements)
+
+
+def _slice(*bounds: Any) -> slice:
+    if len(bounds) > 3 or any(type(bound) not in (int, type(None)) for bound in bounds):
+        raise Refused("a slice of other things than numbers")
+    return slice(*bounds)
+
+
+def _device(*parts: Any) -> str:
+    if any(type(part) not in (str, int) for part in parts):
+        raise Refused("a device without a name")
+    return ":".join(str(part) for part in parts)
+
+
 def _persistent(meta: Any) -> Record:
     """An object as NVIDIA's `torch_utils.persistence` pickles it: with its source code, which is left unread."""
     if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
         raise Refused("a persistent object without a state")
-    return Record(str(meta.get("class_name")), (), dict(meta["state"]))
+    if type(meta.get("class_name")) is not str:
+        raise Refused("a persistent object without a class")
+    return Record(meta["class_name"], (), meta["state"])
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    if type(data) is not bytes or len(data) != dtype.value.itemsize:
+    if type(dtype) is not DTypeStandIn or type(data) is not bytes or len(data) != dtype.value.itemsize:
         raise Refused("a scalar that is no number")
     return np.frombuffer(data, dtype.value)[0].item()
 
 
 def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
-    if not isinstance(text, str) or encoding != "latin1":
-        raise Refused(f"a text in {encoding!r}")
+    if type(text) is not str or type(encoding) is not str or encoding != "latin1":
+        raise Refused("a text in another encoding than latin1")
     return text.encode("latin1")
 
 
@@ -191,29 +218,36 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
-    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-    ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
-    ("torch.storage", "_load_from_bytes"): lambda data: _legacy(io.BytesIO(data), len(data)),
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     ("torch.storage", "UntypedStorage"): _StorageType(torch.uint8),
     ("torch", "UntypedStorage"): _StorageType(torch.uint8),
-    ("torch", "Size"): tuple,
-    ("torch", "device"): lambda *arguments: ":".join(map(str, arguments)),
+    ("torch", "Size"): _size,
+    ("torch", "device"): _device,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("_codecs", "encode"): _encoded,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
-    ("builtins", "slice"): slice,
+    ("builtins", "set"): plain_set,
+    ("__builtin__", "set"): plain_set,
+    ("builtins", "slice"): _slice,
 }
 
 
-def _zipped(path: Path) -> Any:
+def _nested(budget: Budget, data: Any) -> Any:
+    if type(data) is not bytes:
+        raise Refused("a storage that is no bytes")
+    return _legacy(io.BytesIO(data), budget)
+
+
+def _zipped(path: Path, budget: Budget) -> Any:
     """A file of torch.save since version 1.6: a zip of one pickle and a file a storage."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename.split("/", 1)[-1]: entry for entry in archive.infolist()}
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise Refused("compressed entries, as torch.save makes none")
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise Refused("entries that lie over each other")
         if "byteorder" in entries and archive.read(entries["byteorder"]) != b"little":
             raise Refused("big-endian numbers")
         storages: dict[str, Tensor] = {}
@@ -224,49 +258,56 @@ def _zipped(path: Path) -> Any:
                 storages[key] = torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
             return storages[key]
 
-        return _Reader(io.BytesIO(archive.read(entries["data.pkl"])), storage).load()
+        return _Reader(io.BytesIO(archive.read(entries["data.pkl"])), storage, budget).load()
 
 
-def _legacy(file: BinaryIO, size: int) -> Any:
+def _legacy(file: BinaryIO, budget: Budget) -> Any:
     """A file of torch.save before version 1.6: pickles one after the other, then the storages."""
     storages: dict[str, Tensor] = {}
+    filled: set[str] = set()
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Tensor:
         if key not in storages:
-            if type(count) is not int or not 0 <= count * dtype.itemsize <= size:
-                raise ValueError(f"a storage of {count!r} elements in {size} bytes")
+            if count < 0:
+                raise ValueError(f"a storage of {count} elements")
+            budget.charge(count * dtype.itemsize)
             storages[key] = torch.empty(count, dtype=dtype)
         return storages[key]
 
-    def no_storage(*_: Any) -> Tensor:
-        raise ValueError("a storage out of place")
-
-    header = [_Reader(file, no_storage).load() for _ in range(3)]
-    if header[:2] != [_MAGIC, _PROTOCOL]:
+    header = [_Reader(file, _no_storage, budget).load() for _ in range(2)]
+    if [type(number) for number in header] != [int, int] or header != [_MAGIC, _PROTOCOL]:
         raise ValueError("not a file of torch.save")
-    content = _Reader(file, storage).load()
-    for key in _Reader(file, no_storage).load():
-        flat = storages[str(key)]
+    _Reader(file, _no_storage, budget).load()  # about the machine it was written on
+    content = _Reader(file, storage, budget).load()
+    keys = _Reader(file, _no_storage, budget).load()
+    if type(keys) is not list or any(type(key) not in (str, int) for key in keys):
+        raise ValueError("no list of storages")
+    for key in map(str, keys):
+        flat = storages[key]
         (count,) = struct.unpack("<q", file.read(8))
         data = file.read(flat.nbytes)
         if count != len(flat) or len(data) != flat.nbytes:
             raise EOFError(f"{len(data)} bytes of a storage of {flat.nbytes}")
         if data:
             flat.copy_(torch.frombuffer(bytearray(data), dtype=flat.dtype))
+        filled.add(key)
+    # Memory that is not filled holds what this process had there before.
+    if filled != storages.keys():
+        raise EOFError("a storage without content")
     return content
 
 
-def _plain(file: BinaryIO, size: int) -> Any:
+def _no_storage(*_: Any) -> Tensor:
+    raise ValueError("a storage out of place")
+
+
+def _plain(file: BinaryIO, budget: Budget) -> Any:
     """A pickle: NVIDIA's, whose tensors hold legacy files, or an old torch.save's, which begins with a number."""
-
-    def no_storage(*_: Any) -> Tensor:
-        raise ValueError("a storage out of place")
-
-    content = _Reader(file, no_storage).load()
-    if content != _MAGIC:
+    content = _Reader(file, _no_storage, budget).load()
+    if type(content) is not int or content != _MAGIC:
         return content
     file.seek(0)
-    return _legacy(file, size)
+    return _legacy(file, budget)
 
 
 def read_torch_file(path: str | Path) -> Any:
@@ -283,11 +324,12 @@ def read_torch_file(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
+        budget = Budget(path.stat().st_size)
         if zipfile.is_zipfile(path):
-            content = _zipped(path)
+            content = _zipped(path, budget)
         else:
             with path.open("rb") as file:
-                content = _plain(file, path.stat().st_size)
+                content = _plain(file, budget)
         return _resolved(content, {})
     except Refused as error:
         raise WeightsError(
@@ -302,7 +344,7 @@ def read_torch_file(path: str | Path) -> Any:
         raise WeightsError(f"{path} can't be read: {error.strerror or error}") from error
     # Opcodes read from damaged bytes can raise nearly anything.
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = printable(" ".join(str(error).split()))
         raise WeightsError(
             f"{path} is damaged, or no file of torch.save or pickle ({type(error).__name__}: {reason}); fetch it again"
         ) from error
@@ -332,5 +374,5 @@ def _resolved(value: Any, done: dict[int, Any]) -> Any:
     elif value is None or isinstance(value, _LEAVES):
         return value
     else:
-        raise Refused(f"a bare {getattr(value, '__name__', type(value).__name__).strip('_')}")
+        raise Refused(f"a bare {name_of(value)}")
     return done[id(value)]

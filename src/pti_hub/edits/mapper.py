@@ -37,8 +37,11 @@ class LatentMapper(
 
     def __init__(self, levels: Sequence[str] = ("coarse", "medium", "fine"), w_dim: int = 512, depth: int = 4) -> None:
         super().__init__()
-        if not levels or not set(levels) <= LEVELS.keys() or not all(n in range(1, 2049) for n in (w_dim, depth)):
-            raise InputError(f"levels={list(levels)!r}, w_dim={w_dim!r}, depth={depth!r}; expected of {list(LEVELS)}")
+        if not levels or not set(levels) <= LEVELS.keys() or w_dim not in range(1, 2049) or depth not in range(1, 33):
+            raise InputError(
+                f"levels={list(levels)!r}, w_dim={w_dim!r}, depth={depth!r}; expected some of {', '.join(LEVELS)}, 1 "
+                "to 2048 and 1 to 32"
+            )
         self.levels = nn.ModuleDict(
             {level: nn.ModuleList(EqualLinear(w_dim, w_dim, 0.01) for _ in range(depth)) for level in levels}
         )
@@ -83,8 +86,8 @@ class MapperEdit:
             InputError: The mapper is of another generator.
         """
         first = next(self.mapper.parameters())
-        if ws.shape[-1] != first.shape[-1]:
+        if ws.ndim != 3 or ws.shape[-1] != first.shape[-1]:
             raise InputError(
-                f"a mapper of w_dim={first.shape[-1]} was given ws {list(ws.shape)}; give that generator's"
+                f"a mapper of w_dim={first.shape[-1]} was given ws {list(ws.shape)}; give that generator's W+"
             )
         return ws + _STEP * float(self.strength) * self.mapper.to(ws.device)(ws.to(first.dtype)).to(ws)

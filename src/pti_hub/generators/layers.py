@@ -66,9 +66,10 @@ class MappingNetwork(nn.Module):
         super().__init__()
         sizes = {"z_dim": z_dim, "w_dim": w_dim, "mapping_layers": num_layers}
         sizes |= {"mapping_hidden_dim": hidden_dim or w_dim, "mapping_embed_dim": embed_dim or w_dim}
-        if any(size not in range(1, 2049) for size in sizes.values()) or c_dim not in range(32769):
+        good = all(size in range(1, 2049) for size in sizes.values()) and num_layers <= 32
+        if not good or c_dim not in range(32769):
             listed = ", ".join(f"{name}={size}" for name, size in sizes.items())
-            raise InputError(f"{listed}, c_dim={c_dim}; expected 1 to 2048 each, classes to 32768")
+            raise InputError(f"{listed}, c_dim={c_dim}; expected 1 to 2048 each, layers to 32, classes to 32768")
         embed_dim = (embed_dim or w_dim) if c_dim else 0
         widths = [z_dim + embed_dim, *[hidden_dim or w_dim] * (num_layers - 1), w_dim]
         self.z_dim, self.w_dim, self.c_dim = z_dim, w_dim, c_dim

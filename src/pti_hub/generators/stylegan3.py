@@ -261,8 +261,21 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
                 f"resolution={resolution!r}, num_critical={num_critical!r}; expected a power of two from 16 to 4096, "
                 f"and fewer critical layers than the {num_layers}"
             )
+        bands = (first_cutoff, first_stopband, last_stopband_rel, output_scale)
+        if not all(isinstance(band, (int, float)) and math.isfinite(band) for band in bands) or not (
+            0 < first_cutoff < first_stopband <= resolution / 2 and 1 <= last_stopband_rel <= 4
+        ):
+            raise InputError(
+                f"first_cutoff={first_cutoff!r}, first_stopband={first_stopband!r}, last_stopband_rel="
+                f"{last_stopband_rel!r}, output_scale={output_scale!r}; expected the cut-off below the stop band, that "
+                f"up to {resolution / 2:g}, and 1 to 4"
+            )
         small = {"conv_kernel": conv_kernel, "filter_size": filter_size, "lrelu_upsampling": lrelu_upsampling}
-        if any(count not in range(1, 17) for count in small.values()) or margin_size not in range(257):
+        if (
+            lrelu_upsampling not in (1, 2, 4)
+            or any(count not in range(1, 17) for count in small.values())
+            or margin_size not in range(257)
+        ):
             listed = ", ".join(f"{name}={count}" for name, count in small.items())
             raise InputError(f"{listed}, margin_size={margin_size}; expected 1 to 16 each, margins to 256")
         super().__init__(MappingNetwork(z_dim, w_dim, mapping_layers, mapping_lr_multiplier, c_dim))
