@@ -389,7 +389,7 @@ def test_a_foreign_class_is_refused_and_not_imported(pipe: PTIPipeline, tmp_path
     index["generator"] = entry
     path.write_text(json.dumps(index))
     modules = set(sys.modules)
-    with pytest.raises(WeightsError, match="only MobileStyleGAN of pti_hub is loaded"):
+    with pytest.raises(WeightsError, match="only MobileStyleGAN, StyleGAN2, StyleGAN3 of pti_hub is loaded"):
         PTIPipeline.from_pretrained(tmp_path / "saved")
     assert not any(name.split(".")[0] in ("diffusers", "Evil") for name in set(sys.modules) - modules)
 
