@@ -93,6 +93,7 @@ def test_a_pickle_of_nvidias_becomes_a_pipeline(case: str, tmp_path: Path) -> No
     torch.testing.assert_close(pipe.generator.w_avg, tensors["weights/mapping.w_avg"])
     assert 0 < pipe.generator.w_std != 1
     assert pipe.aligns_faces  # its name says ffhq
+    assert pipe.origins[0]["origin"] == "converted from network-ffhq.pkl"
 
 
 @pytest.mark.parametrize("zipped", [True, False])

