@@ -555,8 +555,9 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     [
         ({"epoch": 3}, "none of the known kinds: NVIDIA's"),
         ({"state_dict": {"encoder.input_layer.0.weight": torch.zeros(1)}}, "is missing"),
-        (torch.zeros(7, 7), "a direction whose values are all zero"),
-        (torch.zeros(2, 2, 2), r"an array of shape \[2, 2, 2\]; expected a direction"),
+        (torch.zeros(7, 512), "its values are all zero"),
+        (torch.zeros(7, 7), r"holds an array of shape \[7, 7\]; expected \[512\]"),
+        (torch.zeros(2, 2, 2), r"holds an array of shape \[2, 2, 2\]; expected"),
         ({"comp": torch.zeros(()), "std": torch.zeros(2)}, r"components of shape \[\]"),
         ({"comp": "x", "std": torch.zeros(2)}, "does not hold what it should"),
         ({"g_ema": {"conv1.conv.modulation.weight": None}}, "does not hold what it should|is missing"),

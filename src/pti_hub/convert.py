@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pti_hub.checkpoints.directions import read_array
+from pti_hub.checkpoints.directions import load_direction
 from pti_hub.checkpoints.encoders import encoder_weights, fill_module, load_arcface, load_style_encoder
 from pti_hub.checkpoints.hub import one_line
 from pti_hub.checkpoints.inert import printable
@@ -73,7 +73,9 @@ def convert(
             break
     else:
         check_replaceable(folder, INDEX_NAME)
-    content = read_array(file) if file.suffix == ".npy" else read_torch_file(file)
+    if file.suffix == ".npy":
+        return _save_directions(folder, [load_direction(file, num_ws=None)])
+    content = read_torch_file(file)
     with _named(file):
         if base is not None or pivots:
             return _save_personalization(folder, content, base, pivots or {})
@@ -108,7 +110,7 @@ def convert(
         if isinstance(content, Mapping) and {"comp", "std"} <= content.keys():
             return _save_directions(folder, _components(content))
         if isinstance(content, Tensor):
-            return _save_directions(folder, [_direction(file.stem, content)])
+            return _save_directions(folder, [load_direction(file, num_ws=None)])
     raise WeightsError(f"{file} is none of the known kinds: {KNOWN}")
 
 
@@ -254,21 +256,6 @@ def _mapper(content: Any) -> LatentMapper | None:
         },
     )
     return mapper
-
-
-def _direction(name: str, vector: Tensor) -> Direction:
-    """A published direction: `[w_dim]` or `[1, w_dim]`, or one a layer, `[L, w_dim]` or `[1, L, w_dim]`."""
-    shape, vector = list(vector.shape), vector.detach()
-    while vector.ndim > 1 and len(vector) == 1:
-        vector = vector[0]
-    if vector.ndim not in (1, 2) or vector.shape[-1] < 2 or not vector.is_floating_point():
-        raise WeightsError(f"an array of shape {shape}; expected a direction [512], [1, 512], [L, 512] or [1, L, 512]")
-    vector = vector.float()
-    if not vector.isfinite().all() or not vector.any():
-        raise WeightsError("a direction whose values are all zero, or not finite; fetch it again")
-    if vector.ndim == 2 and (vector == vector[0]).all():
-        vector = vector[0]
-    return Direction(name, vector.clone(), "published direction")
 
 
 def _components(content: Mapping[str, Any]) -> list[Direction]:

@@ -15,7 +15,9 @@ from pti_hub.errors import WeightsError
 _W_DIM, _STYLEGAN2_LAYERS = 512, 18  # of StyleGAN2 at 1024²
 
 
-def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, unit_norm: bool = False) -> Direction:
+def load_direction(
+    path: str | Path, name: str | None = None, num_ws: int | None = 16, unit_norm: bool = False
+) -> Direction:
     """Read a direction published for StyleGAN2-FFHQ. No code in the file is run.
 
     Args:
@@ -23,7 +25,7 @@ def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, 
             the number of layers L is 18 or `num_ws`. Of 18 layers the first `num_ws` are taken, since the generators
             number them alike. Layers that are all the same make a direction in W.
         name: What to call it; by default the file's stem.
-        num_ws: Number of layers of the generator.
+        num_ws: Number of layers of the generator; none takes the file's.
         unit_norm: Scale it to length 1 in its longest layer; else the step stays the publisher's.
 
     Returns:
@@ -33,21 +35,22 @@ def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, 
         WeightsError: The file is missing, damaged, holds code or something else, or all of it is zero.
     """
     path = Path(path)
-    vector = read_array(path)
+    vector = _read(path)
     shape = list(vector.shape)
     while vector.ndim > 1 and len(vector) == 1:
         vector = vector[0]
     layers = len(vector) if vector.ndim == 2 else num_ws
-    if vector.ndim not in (1, 2) or vector.shape[-1] != _W_DIM or layers not in (num_ws, _STYLEGAN2_LAYERS):
+    wanted = layers if num_ws is None else num_ws
+    if vector.ndim not in (1, 2) or vector.shape[-1] != _W_DIM or layers not in (wanted, _STYLEGAN2_LAYERS):
+        which = "" if num_ws is None else f" with L {num_ws} or {_STYLEGAN2_LAYERS}"
         raise WeightsError(
-            f"{path} holds an array of shape {shape}; expected [512], [1, 512], [L, 512] or [1, L, 512] "
-            f"with L {num_ws} or {_STYLEGAN2_LAYERS}"
+            f"{path} holds an array of shape {shape}; expected [512], [1, 512], [L, 512] or [1, L, 512]{which}"
         )
-    if layers < num_ws:
+    if layers is not None and wanted is not None and layers < wanted:
         raise WeightsError(f"{path} has {layers} layers; the generator needs num_ws={num_ws}")
     vector = vector.detach().float()
     if vector.ndim == 2:
-        vector = vector[:num_ws]
+        vector = vector[:wanted]
         if (vector == vector[0]).all():
             vector = vector[0]
     length = vector.norm(dim=-1).max()
@@ -58,12 +61,8 @@ def load_direction(path: str | Path, name: str | None = None, num_ws: int = 16, 
     return Direction(name or path.stem, vector.clone(), f"published file {path.name}")
 
 
-def read_array(path: Path) -> Tensor:
-    """The only array of a file, NumPy's or PyTorch's.
-
-    Raises:
-        WeightsError: The file is missing, damaged, or holds something else.
-    """
+def _read(path: Path) -> Tensor:
+    """The only array of a file."""
     try:
         if path.suffix == ".npy":
             # Mapped, so that a header which lies about the size meets the end of the file, not of the memory.
