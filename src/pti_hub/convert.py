@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,7 @@ def convert(
     """
     file, folder = Path(file), Path(folder)
     name = name or file.stem
-    for marker in (INDEX_NAME, PERSONALIZATION_NAME, EDITS_NAME, "config.json"):
-        if (folder / marker).exists():
-            break
-    else:
+    if not any((folder / marker).exists() for marker in (INDEX_NAME, PERSONALIZATION_NAME, EDITS_NAME, "config.json")):
         check_replaceable(folder, INDEX_NAME)
     if file.suffix == ".npy":
         return _save_directions(folder, [load_direction(file, num_ws=None)])
@@ -272,20 +270,15 @@ def _components(content: Mapping[str, Any]) -> list[Direction]:
     ]
 
 
-class _named:
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
     """Puts the file's name before what is wrong with its content, whatever that led to."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (MissingDependencyError, SaveError)):
-            return
-        if isinstance(error, PTIError):
-            raise type(error)(f"{self.file}: {error}") from error
-        # Of a file that is not what it seems, a constructor raises whatever its numbers lead to.
-        if isinstance(error, (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)):
-            raise WeightsError(f"{self.file} does not hold what it should ({printable(one_line(error))})") from error
+    try:
+        yield
+    except (MissingDependencyError, SaveError):
+        raise
+    except PTIError as error:
+        raise type(error)(f"{file}: {error}") from error
+    # Of a file that is not what it seems, a constructor raises whatever its numbers lead to.
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise WeightsError(f"{file} does not hold what it should ({printable(one_line(error))})") from error
