@@ -19,6 +19,7 @@ import torch
 from foreign_files import importable, write_nvidia
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file
 from test_stylegan import CASES, golden, network
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ from pti_hub.convert import convert, export
 from pti_hub.edits import LatentMapper, MapperEdit
 from pti_hub.edits.catalogue import load_edits
 from pti_hub.encoders import ArcFace, StyleEncoder
+from pti_hub.faces import FaceAnalyzer, identity_distance
 from pti_hub.generators import StyleGAN2
 from pti_hub.perceptual import LPIPS
 
@@ -205,6 +207,21 @@ def test_arcface_computes_what_its_authors_code_does(tmp_path: Path) -> None:
     with torch.no_grad():
         embedding = network(encoder_photograph())[0]
     torch.testing.assert_close(embedding, load_file(GOLDEN / "encoders.safetensors")["arcface"], rtol=1e-3, atol=1e-4)
+
+
+def test_arcface_measures_identity_as_dlib_does() -> None:
+    pytest.importorskip("dlib")
+    picture = Image.fromarray(pytest.importorskip("skimage.data").astronaut())
+    (face,) = FaceAnalyzer().detect(picture)
+    torch.manual_seed(0)
+    network = ArcFace()
+    embedded = network.embedding(picture, face)
+    assert embedded.shape == (512,)
+    assert np.linalg.norm(embedded) == pytest.approx(1)
+    mirrored = network.embedding(picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM), face)
+    assert identity_distance(embedded, embedded) == 0 < identity_distance(embedded, mirrored)
+    with pytest.raises(InputError, match=r"embeddings of shapes \[512\], \[128\]"):
+        identity_distance(embedded, np.ones(128))
 
 
 def test_what_the_official_code_tuned_becomes_a_personalisation(tmp_path: Path) -> None:
