@@ -235,8 +235,8 @@ class Block(nn.Module):
         else:
             assert x is not None
             # Half precision is for pictures; gradients would need their losses scaled.
-            half = self.half_precision and x.is_cuda and not torch.is_grad_enabled()
-            x = x.to(torch.float16 if half else self.conv1.weight.dtype)
+            if self.half_precision and x.is_cuda and not torch.is_grad_enabled():
+                x = x.half()
             if self.skip is None:
                 x = self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1])
             else:

@@ -165,8 +165,8 @@ class FilteredConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map x `[B, in, H, W]` and w `[B, w_dim]` to `[B, out, H', W']`."""
-        half = self.half_precision and x.is_cuda and not torch.is_grad_enabled()
-        x = x.to(torch.float16 if half else self.weight.dtype)
+        if self.half_precision and x.is_cuda and not torch.is_grad_enabled():
+            x = x.half()
         weight: Tensor = self.weight
         styles: Tensor = self.modulation(w)
         if self.to_image:
