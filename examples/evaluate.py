@@ -1,11 +1,13 @@
-"""The paper's tables for your generator, methods and photographs.
+"""The paper's tables and figures for your generator, methods and photographs.
 
-    python examples/evaluate.py --data photos --methods sg2,sg2_wplus,pti --count 20
-    accelerate launch examples/evaluate.py --data photos         # photographs are shared out over processes
+    python examples/evaluate.py --data photos --count 20                            # Tables 1 and 2
+    python examples/evaluate.py --data photos --show figure15 --preset default
+    accelerate launch examples/evaluate.py --data photos                            # shared out over processes
+    python examples/evaluate.py compare outputs/mine outputs/theirs                 # paired differences
 
-Each photograph's result is kept as it is done, in OUT/results-*.jsonl: a run that was killed goes on where it stopped,
-and the files of two runs can lie in one folder. Tables are written as OUT/table1.md, .csv and .tex, likewise table2.
-No photograph is kept.
+Each photograph's result is kept as it is done, in OUT/results.jsonl: a run that was killed goes on where it stopped,
+and the files of two runs can lie in one folder. Each table and figure is written as OUT/NAME.md, .csv, .tex and .png,
+all of them as OUT/report.html. Small pictures, of the photographs too, are kept only for figure16 and figure21.
 """
 
 from __future__ import annotations
@@ -19,94 +21,142 @@ import typer
 from tqdm.auto import tqdm
 
 from pti_hub import PivotalTunerConfig, PTIError, PTIPipeline, WProjectorConfig
+from pti_hub.encoders import ArcFace
 from pti_hub.errors import InputError
-from pti_hub.evaluation import METHODS, TABLES, Measurements, Results, Table, named_methods, open_photographs
+from pti_hub.evaluation import (
+    EXHIBITS,
+    METHODS,
+    METRICS,
+    Comparison,
+    Measurements,
+    Results,
+    Schedule,
+    Table,
+    draw,
+    evaluate,
+    exhibits,
+    named_methods,
+    open_photographs,
+    write_report,
+)
 from pti_hub.evaluation.data import CELEBA_HQ
-from pti_hub.evaluation.methods import Schedule
+from pti_hub.faces import embedding
 from pti_hub.loops import place
 
-SCHEDULES = ("paper", "default", "saved")
+PRESETS = ("paper", "default", "saved")
+
+app = typer.Typer(pretty_exceptions_enable=False)
 
 
+@app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     data: Annotated[str, typer.Option(help="A folder of photographs, or a data set on the Hub.")] = CELEBA_HQ,
-    methods: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}, with commas between.")] = "sg2,sg2_wplus,pti",
+    show: Annotated[str, typer.Option(help=f"Of {', '.join(EXHIBITS)}, with commas between.")] = "table1,table2",
+    methods: Annotated[
+        str | None, typer.Option(help=f"Of {', '.join(METHODS)}; by default what the tables and figures compare.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help=f"Of {', '.join(METRICS)}; by default what the tables and figures need.")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="The first so many photographs; all by default.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("outputs/evaluation"),
     model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
         "pti-hub/mobilestylegan-ffhq"
     ),
-    tables: Annotated[str, typer.Option(help=f"Of {', '.join(TABLES)}, with commas between.")] = "table1,table2",
-    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(SCHEDULES)}; saved is the model's own.")] = "paper",
-    wplus_steps: Annotated[int | None, typer.Option(help="Steps in W+, if not 2100 of the paper's, else 500.")] = None,
+    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(PRESETS)}; saved is the model's own.")] = "paper",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Changes the schedule: PART.NAME=VALUE, say w_plus.num_steps=300; repeat it."),
+    ] = None,
+    arcface: Annotated[
+        str | None, typer.Option(help="ArcFace, as pti-hub convert writes it, or a Hub id; dlib by default.")
+    ] = None,
+    latents: Annotated[int, typer.Option(min=1, help="Random latents of figures 15 and 17.")] = 50,
+    samples: Annotated[int, typer.Option(min=10, help="Random samples of fid.")] = 1000,
     split: Annotated[str, typer.Option(help="Of a data set on the Hub.")] = "train",
     column: Annotated[str | None, typer.Option(help="Column of the pictures, where there are several.")] = None,
     align: Annotated[bool, typer.Option(help="Bring faces to FFHQ's alignment where they are not.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of projection and tuning.")] = 0,
 ) -> None:
-    """Measure methods on photographs and write the paper's tables."""
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    asked = [name.strip() for name in tables.split(",") if name.strip()]
-    if unknown := [name for name in asked if name not in TABLES]:
-        raise InputError(f"no table is named {', '.join(unknown)}; there are {', '.join(TABLES)}")
+    """Measure methods on photographs and write the paper's tables and figures."""
+    if context.invoked_subcommand is not None:
+        return
+    asked, names = exhibits(split_names(show)), split_names(methods)
+    # 1. Which methods, and of each which numbers.
+    wanted: dict[str, dict[str, None]] = {}
+    for exhibit in asked.values():
+        for name in names or exhibit.methods:
+            wanted.setdefault(name, {}).update(dict.fromkeys(split_names(metrics) or exhibit.groups))
     pipe = PTIPipeline.from_pretrained(model)
-    schedule = schedule_of(preset, wplus_steps, pipe)
-    chosen = named_methods(names, pipe, schedule)
-    measurements = Measurements(pipe, edits="table2" in asked, seed=seed)
+    if metrics is None and not pipe.aligns_faces:
+        wanted = {name: {g: None for g in groups if g != "identity"} for name, groups in wanted.items()}
+    schedule = schedule_of(preset, pipe).changed(set_ or [])
+    chosen = named_methods(list(wanted), pipe, schedule)
+    # 2. Measure.
     settings = {
         "model": pipe.base,
-        "edits": measurements.edits,
+        "identity": "dlib" if arcface is None else "arcface",
+        "latents": latents,
+        "samples": samples,
         "align": align,
         "seed": seed,
         **dataclasses.asdict(schedule),
     }
-    rank, processes = place().process_index, place().num_processes
-    results = Results(out, settings, rank)
-    for i, photograph in enumerate(tqdm(open_photographs(data, count, split, column), total=count, desc="photographs")):
-        if i % processes != rank:
-            continue
-        missing = [method for method in chosen if not results.has(photograph.name, method.name)]
-        if not missing or photograph.name in results.problems:
-            continue
-        try:
-            if photograph.image is None:
-                raise InputError(photograph.problem)
-            aligned = pipe.prepare(photograph.image, align="auto" if align else False)
-        except InputError as error:
-            results.add(photograph.name, "none", {"problem": str(error)})
-            continue
-        for method in missing:
-            results.add(photograph.name, method.name, measurements(method, aligned))
-    place().wait_for_everyone()
+    results = Results(out, settings, place().process_index if place().num_processes > 1 else None)
+    identity = embedding if arcface is None else ArcFace.from_pretrained(arcface).to(pipe.device).embedding
+    measurements = Measurements(pipe, seed, identity, latents, samples)
+    photographs = tqdm(open_photographs(data, count, split, column), total=count, desc="photographs")
+    evaluate(photographs, [(method, list(wanted[method.name])) for method in chosen], measurements, results, align)
+    # 3. Show.
     if place().is_main_process:
-        results = Results(out, settings, rank)
-        for name in asked:
-            table = Table(name, results)
-            table.save(out)
-            typer.echo(f"\n{name}\n\n{table.to_markdown()}")
+        results = Results(out, settings)
+        shown = []
+        for name, exhibit in asked.items():
+            table = Table(name, results, names or exhibit.methods)
+            if table.measures:
+                table.save(out)
+                typer.echo(f"\n{exhibit.title}\n\n{table.to_markdown()}")
+            shown.append((table, draw(name, results, names or exhibit.methods)))
+        typer.echo(f"report: {write_report(results, shown, f'Evaluation of {pipe.name}')}")
         for image, problem in results.problems.items():
             typer.echo(f"skipped {image}: {problem}", err=True)
 
 
-def schedule_of(preset: str, wplus_steps: int | None, pipe: PTIPipeline) -> Schedule:
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of results.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    out: Annotated[Path | None, typer.Option(help="Write compare.md and compare.csv into this folder.")] = None,
+) -> None:
+    """Two folders of results side by side, with paired differences."""
+    comparison = Comparison(first, second)
+    typer.echo(comparison.to_markdown())
+    if out is not None:
+        comparison.save(out)
+
+
+def split_names(text: str | None) -> list[str]:
+    """Names with commas between."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def schedule_of(preset: str, pipe: PTIPipeline) -> Schedule:
     """How long each part may take."""
-    if preset not in SCHEDULES:
-        raise InputError(f"preset={preset!r}; expected one of {', '.join(SCHEDULES)}")
-    schedule = Schedule()
-    if preset != "paper":
-        w, tuning = WProjectorConfig(), PivotalTunerConfig()
-        if preset == "saved":
-            tuning = pipe.tuner.config
-            w = pipe.projector.config if isinstance(pipe.projector.config, WProjectorConfig) else w
-        schedule = Schedule(w, dataclasses.replace(w, num_steps=500), tuning)
-    if wplus_steps is not None:
-        w_plus = dataclasses.replace(schedule.w_plus, num_steps=wplus_steps)
-        schedule = dataclasses.replace(schedule, w_plus=w_plus)
-    return schedule
+    if preset not in PRESETS:
+        raise InputError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}")
+    if preset == "paper":
+        return Schedule()
+    if preset == "default":
+        return Schedule.short()
+    w, tuning = pipe.projector.config, pipe.tuner.config
+    return Schedule.short(
+        w if isinstance(w, WProjectorConfig) else None, tuning if isinstance(tuning, PivotalTunerConfig) else None
+    )
 
 
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        app()
     except PTIError as error:
         sys.exit(f"error: {error}")

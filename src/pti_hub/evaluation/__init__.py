@@ -1,20 +1,34 @@
 """The paper's measurements for any generator, method and data set."""
 
+from pti_hub.evaluation.compare import Comparison
 from pti_hub.evaluation.data import Photograph, open_photographs
-from pti_hub.evaluation.measure import Measurements, measure
-from pti_hub.evaluation.methods import METHODS, Method, named_methods
+from pti_hub.evaluation.figures import draw
+from pti_hub.evaluation.measure import METRICS, Measurements, measure
+from pti_hub.evaluation.methods import METHODS, Method, Schedule, named_methods
+from pti_hub.evaluation.report import write_report
 from pti_hub.evaluation.results import Results
-from pti_hub.evaluation.tables import TABLES, Table
+from pti_hub.evaluation.run import evaluate
+from pti_hub.evaluation.samples import SampleDistance
+from pti_hub.evaluation.tables import EXHIBITS, Exhibit, Table, exhibits
 
 __all__ = [
+    "EXHIBITS",
     "METHODS",
-    "TABLES",
+    "METRICS",
+    "Comparison",
+    "Exhibit",
     "Measurements",
     "Method",
     "Photograph",
     "Results",
+    "SampleDistance",
+    "Schedule",
     "Table",
+    "draw",
+    "evaluate",
+    "exhibits",
     "measure",
     "named_methods",
     "open_photographs",
+    "write_report",
 ]

@@ -22,7 +22,7 @@ class Photograph:
     """One of a data set.
 
     Attributes:
-        name: File name, or number, by which it is known again.
+        name: File name, below the folder, or number, by which it is known again.
         image: The picture; none where it can't be read.
         problem: Why not.
     """
@@ -81,17 +81,28 @@ def open_photographs(
         )
     # Undecoded, so that one damaged file does not end the run.
     rows = rows.cast_column(column, datasets.Image(decode=False))
-    found = 0
+    names: set[str] = set()
     for i, row in enumerate(rows if count is None else rows.take(count)):
-        found += 1
-        yield _photograph(i, row[column])
-    if not found:
+        name = _name((row[column] or {}).get("path"), folder)
+        # A data set may call several pictures alike.
+        name = f"{i:06d}{name and '-'}{name}" if not name or name in names else name
+        names.add(name)
+        yield _photograph(name, row[column])
+    if not names:
         raise InputError(f"{source} is empty; expected pictures")
 
 
-def _photograph(number: int, entry: Any) -> Photograph:
+def _name(path: str | None, folder: Path) -> str:
+    if path is None:
+        return ""
+    try:
+        return Path(path).resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return Path(path).name
+
+
+def _photograph(name: str, entry: Any) -> Photograph:
     data, path = (entry or {}).get("bytes"), (entry or {}).get("path")
-    name = Path(path).name if path else f"{number:06d}"
     try:
         if data is not None:
             with Image.open(io.BytesIO(data)) as image:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,39 @@ from torch import Tensor
 
 from pti_hub.errors import InputError, MissingDependencyError
 from pti_hub.evaluation.methods import Method
-from pti_hub.faces import FaceAnalyzer, embedding, head_pose, widest
+from pti_hub.evaluation.samples import SampleDistance
+from pti_hub.faces import Face, FaceAnalyzer, embedding, head_pose, widest
 from pti_hub.generators import latent_statistics, tuned_synthesis
 from pti_hub.images import to_tensor
 from pti_hub.loops import reused_memory
 from pti_hub.pipeline import PTIPipeline
 from pti_hub.tuners import Personalization, add_deltas
 
+METRICS = ("reconstruction", "identity", "edits", "drift", "fid")
+"""Groups of numbers: how near the picture is; whose face it is; the same after edits; how far random latents' pictures
+went; how far their distribution went."""
+
+PICTURES = "pictures"
+"""The group of small pictures to look at, beside `METRICS`."""
+
 EDITS = ("pose", "smile", "age")
 """The edits of Table 2, one step each way alone, one step each in sequence."""
 
 _SMALL = 256
+_DEGREES = (5, -5, 10, -10)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method on one photograph.
+
+    Attributes:
+        values: Numbers by name; see `measure`.
+        pictures: By what they show: `"reconstruction"`, an edit, or `"all"` edits in sequence; 256² px.
+    """
+
+    values: dict[str, float]
+    pictures: dict[str, Image.Image]
 
 
 class Measurements:
@@ -33,31 +56,55 @@ class Measurements:
 
     Args:
         pipe: The pipeline; its own projector and tuner are not used.
-        edits: Whether to measure edits as well, which needs faces and the directions of `EDITS`.
         seed: Seed of projection and tuning.
+        identity: Embedding of a face in a picture; dlib's by default, or that of `pti_hub.encoders.ArcFace`.
+        latents: Random latents of the drift.
+        samples: Random samples of the distributions' distance.
 
     Raises:
-        InputError: Edits are asked for and the pipeline has not all directions.
         MissingDependencyError: The package `torchmetrics` is not installed.
     """
 
-    def __init__(self, pipe: PTIPipeline, edits: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        pipe: PTIPipeline,
+        seed: int = 0,
+        identity: Callable[[Image.Image, Face], np.ndarray] = embedding,
+        latents: int = 50,
+        samples: int = 1000,
+    ) -> None:
         try:
             from torchmetrics.functional import image
         except ImportError as error:
             raise MissingDependencyError(
                 "evaluation needs the package torchmetrics; install it: pip install 'pti-hub[evaluation]'"
             ) from error
-        if edits and (missing := [name for name in EDITS if name not in pipe.edits]):
-            raise InputError(f"{pipe.name!r} has no direction {', '.join(missing)}; measure without edits")
         self._image = image
-        self.pipe, self.edits, self.seed = pipe, edits, seed
-        self._faces = FaceAnalyzer() if edits or pipe.aligns_faces else None
+        self.pipe, self.seed, self.latents, self.samples = pipe, seed, latents, samples
+        self._embedding, self._faces = identity, FaceAnalyzer()
+        self._distance: SampleDistance | None = None
         self._pivots: dict[tuple[Any, ...], tuple[Tensor, float]] = {}
         self._target: Tensor | None = None
 
-    def __call__(self, method: Method, photograph: Image.Image) -> dict[str, float]:
-        """All numbers of one method on one photograph; see `measure`."""
+    def check(self, groups: Collection[str]) -> None:
+        """Make sure that these groups can be measured: call it before long work.
+
+        Raises:
+            InputError: There is no such group, or the pipeline lacks what it takes.
+            MissingDependencyError: A package is not installed, or its weights can't be had.
+        """
+        if unknown := [group for group in groups if group not in (*METRICS, PICTURES)]:
+            raise InputError(f"no metric is named {', '.join(unknown)}; there are {', '.join(METRICS)}")
+        if "edits" in groups and (missing := [name for name in EDITS if name not in self.pipe.edits]):
+            raise InputError(f"{self.pipe.name!r} has no direction {', '.join(missing)}; measure without edits")
+        if "fid" in groups and self._distance is None:
+            self._distance = SampleDistance(self.pipe, self.samples)
+
+    def __call__(
+        self, method: Method, photograph: Image.Image, groups: Collection[str] = ("reconstruction", "identity")
+    ) -> Measured:
+        """Groups of numbers of one method on one photograph; see `measure`."""
+        self.check(groups)
         pipe = self.pipe
         target = to_tensor(photograph, pipe.generator.resolution).to(pipe.device)
         if self._target is None or not torch.equal(self._target, target):
@@ -70,20 +117,29 @@ class Measurements:
             projection = method.projector.project(pipe.generator, pipe.projector_perceptual, target, self.seed)
             self._pivots[key] = projection.pivot, time.perf_counter() - start
         pivot, seconds = self._pivots[key]
-        # 2. Tuning.
+        # 2. Tuning, which may move the pivot.
         deltas: Mapping[str, Tensor] = {}
         start = time.perf_counter()
         if method.tuner is not None:
-            deltas = method.tuner.tune(pipe.generator, pipe.perceptual, [pivot], [target], self.seed).deltas
-        seconds += time.perf_counter() - start
-        # 3. The reconstruction, and edits of it.
+            tuning = method.tuner.tune(pipe.generator, pipe.perceptual, [pivot], [target], self.seed)
+            deltas, pivot = tuning.deltas, tuning.pivots[0]
+        values = {"seconds": seconds + time.perf_counter() - start, "peak_gb": _peak(pipe.device)}
+        # 3. The numbers.
         weights = add_deltas(pipe.generator, deltas)
-        with torch.no_grad(), reused_memory():
-            picture = tuned_synthesis(pipe.generator, weights, pivot)
-        row = {**self._reconstruction(picture, target), **latent_statistics(pipe.generator, [pivot])[0]}
-        if self._faces is not None:
-            row |= self._identities(Personalization(deltas, {"subject": pivot[0].cpu()}, pipe.base), photograph)
-        return {**row, "seconds": seconds, "peak_gb": _peak(pipe.device)}
+        if "reconstruction" in groups:
+            with torch.no_grad(), reused_memory():
+                picture = tuned_synthesis(pipe.generator, weights, pivot)
+            values |= self._reconstruction(picture, target)
+            values |= latent_statistics(pipe.generator, [pivot])[0]
+        if "drift" in groups:
+            values |= self._drift(weights)
+        if "fid" in groups:
+            assert self._distance is not None
+            values |= self._distance(weights)
+        look = _Look(pipe, Personalization(deltas, {"subject": pivot[0].cpu()}, pipe.base))
+        if {"identity", "edits"} & set(groups):
+            values |= self._identities(look, photograph, "edits" in groups)
+        return Measured(values, look.small() if PICTURES in groups else {})
 
     def _reconstruction(self, picture: Tensor, target: Tensor) -> dict[str, float]:
         row: dict[str, Tensor] = {}
@@ -99,60 +155,111 @@ class Measurements:
         row["ms_ssim"] = 1 - similarity
         return {name: float(value.item()) for name, value in row.items()}
 
-    def _identities(self, person: Personalization, photograph: Image.Image) -> dict[str, float]:
-        original, _ = self._look(photograph)
-        plain, yaw = self._look(self.pipe.edit(person)[0])
+    @torch.no_grad()
+    def _drift(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        generator, perceptual = self.pipe.generator, self.pipe.perceptual
+        z = torch.randn(self.latents, generator.z_dim, generator=torch.Generator().manual_seed(1000))
+        total = torch.zeros(2)
+        with reused_memory():
+            for w in generator.mapping(z.to(self.pipe.device)):
+                before, after = generator.synthesis(w[None]), tuned_synthesis(generator, weights, w[None])
+                total += torch.tensor([perceptual(after, before).item(), F.mse_loss(after, before).item()])
+        lpips, mse = (total / self.latents).tolist()
+        return {"drift_lpips": lpips, "drift_mse": mse}
+
+    def _identities(self, look: _Look, photograph: Image.Image, edits: bool) -> dict[str, float]:
+        original, _ = self._face(photograph)
+        plain, yaw = self._face(look())
         row = {"identity": similarity(original, plain)}
-        if not self.edits:
+        if not edits:
             return row
         for edit in EDITS:
             for sign in (1, -1):
-                edited, turned = self._look(self.pipe.edit(person, (edit, float(sign)))[0])
+                edited, turned = self._face(look((edit, float(sign))))
                 row[f"identity_{edit}{sign:+d}"] = similarity(original, edited)
                 if edit == "pose":
                     row[f"yaw{sign:+d}"] = abs(turned - yaw)
-        row["identity_sequential"] = similarity(original, self._look(self.pipe.edit(person, list(EDITS))[0])[0])
-        for degrees in (5, -5, 10, -10):
+        row["identity_sequential"] = similarity(original, self._face(look(*EDITS))[0])
+        for degrees in _DEGREES:
             try:
-                turned_picture = self.pipe.edit(person, f"pose={degrees}deg")[0]
+                turned_picture = look(f"pose={degrees}deg")
             except InputError:
                 # It does not turn so far, or no face is left.
                 row[f"identity_yaw{degrees:+d}"] = float("nan")
             else:
-                row[f"identity_yaw{degrees:+d}"] = similarity(original, self._look(turned_picture)[0])
+                row[f"identity_yaw{degrees:+d}"] = similarity(original, self._face(turned_picture)[0])
         return row
 
-    def _look(self, picture: Image.Image) -> tuple[np.ndarray, float]:
+    def _face(self, picture: Image.Image) -> tuple[np.ndarray, float]:
         """Embedding and yaw of the widest face; not a number where there is none."""
-        assert self._faces is not None
         face = widest(self._faces.detect(picture))
         if face is None:
-            return np.full(128, np.nan, np.float32), float("nan")
-        return embedding(picture, face), head_pose(face.landmarks).yaw
+            return np.full(1, np.nan, np.float32), float("nan")
+        return self._embedding(picture, face), head_pose(face.landmarks).yaw
 
 
-def measure(pipe: PTIPipeline, method: Method, photograph: Image.Image, edits: bool = True) -> dict[str, float]:
+class _Look:
+    """Pictures of one personalisation, each edit rendered once."""
+
+    def __init__(self, pipe: PTIPipeline, person: Personalization) -> None:
+        self._pipe, self._person = pipe, person
+        self._rendered: dict[tuple[Any, ...], Image.Image] = {}
+
+    def __call__(self, *edits: Any) -> Image.Image:
+        # A bare name is one step of it.
+        key = tuple((edit, 1.0) if edit in EDITS else edit for edit in edits)
+        if key not in self._rendered:
+            self._rendered[key] = self._pipe.edit(self._person, list(key) or None)[0]
+        return self._rendered[key]
+
+    def small(self) -> dict[str, Image.Image]:
+        known = [edit for edit in EDITS if edit in self._pipe.edits]
+        asked: dict[str, tuple[Any, ...]] = {"reconstruction": (), **{edit: ((edit, 1.0),) for edit in known}}
+        if len(known) > 1:
+            asked["all"] = tuple(known)
+        return {name: thumbnail(self(*edits)) for name, edits in asked.items()}
+
+
+def measure(
+    pipe: PTIPipeline, method: Method, photograph: Image.Image, groups: Collection[str] = ("reconstruction", "identity")
+) -> dict[str, float]:
     """Measure one method on one photograph.
 
     Args:
         pipe: The pipeline.
         method: The method.
         photograph: Aligned as the generator needs it.
-        edits: Whether to measure edits as well.
+        groups: Of `METRICS`.
 
     Returns:
-        `lpips_alex`, `lpips_vgg` at full size and, with `_256`, at 256²; `mse` of pixel values in [-1, 1]; `psnr` in
-        dB; `ms_ssim`, which is 1 − MS-SSIM as the paper prints it; what `latent_statistics` says of the pivot;
-        `identity`, `identity_pose+1`, … , `identity_sequential` and `identity_yaw+5`, …, similarities of the face to
-        the photograph's; `yaw+1` and `yaw-1`, the turn of the head in degrees; `seconds`; `peak_gb` of the process so
-        far, or of the GPU. Not a number is what could not be measured: no face was found.
+        Always `seconds` and `peak_gb`, of the process so far or of the GPU.
+
+        `"reconstruction"`: `lpips_alex`, `lpips_vgg` at full size and, with `_256`, at 256²; `mse` of pixel values in
+        [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper prints it; what `latent_statistics` says of
+        the pivot.
+
+        `"identity"`: `identity`, the cosine of the face's embedding with the photograph's; `"edits"`: that and
+        `identity_pose+1`, … , `identity_sequential` and `identity_yaw+5`, … likewise; `yaw+1` and `yaw-1`, the turn of
+        the head in degrees. Not a number where no face was found.
+
+        `"drift"`: `drift_lpips` and `drift_mse` of random latents' pictures between the tuned and the original
+        generator (Fig. 15). `"fid"`: see `SampleDistance`.
+
+    Raises:
+        InputError: There is no such group, or the pipeline lacks what it takes.
+        MissingDependencyError: A package is not installed.
     """
-    return Measurements(pipe, edits)(method, photograph)
+    return Measurements(pipe)(method, photograph, groups).values
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
     """Cosine of the angle between two embeddings."""
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    return float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def thumbnail(picture: Image.Image) -> Image.Image:
+    """A picture of 256² px."""
+    return picture.resize((_SMALL, _SMALL), Image.Resampling.LANCZOS)
 
 
 def _peak(device: torch.device) -> float:

@@ -1,15 +1,27 @@
-"""The methods that the paper compares, by name."""
+"""The methods that the paper compares, by name, and how long each may take."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pti_hub.errors import InputError
 from pti_hub.pipeline import PTIPipeline
-from pti_hub.projectors import EncoderProjector, Projector, WPlusProjector, WProjector, WProjectorConfig
+from pti_hub.projectors import (
+    EncoderProjector,
+    MeanProjector,
+    Projector,
+    RandomProjector,
+    WPlusProjector,
+    WProjector,
+    WProjectorConfig,
+)
 from pti_hub.tuners import PivotalTuner, PivotalTunerConfig
+
+ALPHAS = (2, 8, 16, 30, 60, 120)
+"""The α of Figure 17."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Schedule:
     Attributes:
         w: Projection into W.
         w_plus: Projection into W+.
-        tuning: Pivotal tuning.
+        tuning: Pivotal tuning; locality is left out by all but the methods that are about it.
+        locality: Pivotal tuning with locality.
     """
 
     w: WProjectorConfig = dataclasses.field(default_factory=WProjectorConfig.paper)
@@ -42,23 +55,97 @@ class Schedule:
         default_factory=lambda: dataclasses.replace(WProjectorConfig.paper(), num_steps=2100)
     )
     tuning: PivotalTunerConfig = dataclasses.field(default_factory=PivotalTunerConfig.paper)
+    locality: PivotalTunerConfig = dataclasses.field(
+        default_factory=lambda: dataclasses.replace(PivotalTunerConfig.paper(), locality_weight=0.1)
+    )
+
+    @classmethod
+    def short(cls, w: WProjectorConfig | None = None, tuning: PivotalTunerConfig | None = None) -> Schedule:
+        """The library's own schedule, or that of a pipeline's parts, and 500 steps in W+."""
+        w, tuning = w or WProjectorConfig(), tuning or PivotalTunerConfig()
+        locality = dataclasses.replace(tuning, locality_weight=0.1)
+        return cls(w, dataclasses.replace(w, num_steps=500), tuning, locality)
+
+    def changed(self, settings: Sequence[str]) -> Schedule:
+        """A schedule with other values.
+
+        Args:
+            settings: Each `part.name=value`, say `w_plus.num_steps=300`.
+
+        Raises:
+            InputError: There is no such part or name, or it can't have that value.
+        """
+        schedule = self
+        for setting in settings:
+            path, _, text = setting.partition("=")
+            part, _, name = path.partition(".")
+            config = getattr(schedule, part) if part in _names(schedule) else None
+            if config is None or name not in _names(config):
+                known = f"of {part}: {', '.join(_names(config))}" if config else f"parts: {', '.join(_names(schedule))}"
+                raise InputError(f"{setting!r} sets nothing; expected PART.NAME=VALUE, {known}")
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+            schedule = dataclasses.replace(schedule, **{part: dataclasses.replace(config, **{name: value})})
+        return schedule
 
 
-def _encoder(pipe: PTIPipeline, schedule: Schedule) -> Projector:
+def _names(config: object) -> list[str]:
+    return [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+
+
+def _encoder(pipe: PTIPipeline) -> Projector:
     if pipe.encoder is None:
         raise InputError(f"{pipe.name!r} has no encoder; convert a checkpoint of e4e, or leave e4e and pti_e4e out")
     return EncoderProjector(pipe.encoder)
 
 
-METHODS: dict[str, tuple[Callable[[PTIPipeline, Schedule], Projector], bool]] = {
-    "sg2": (lambda pipe, schedule: WProjector(schedule.w), False),
-    "sg2_wplus": (lambda pipe, schedule: WPlusProjector(schedule.w_plus), False),
-    "e4e": (_encoder, False),
-    "pti": (lambda pipe, schedule: WProjector(schedule.w), True),
-    "pti_wplus": (lambda pipe, schedule: WPlusProjector(schedule.w_plus), True),
-    "pti_e4e": (_encoder, True),
+Maker = Callable[[str, PTIPipeline, Schedule], Method]
+
+
+def _maker(
+    projector: Callable[[PTIPipeline, Schedule], Projector],
+    tuning: Callable[[Schedule], PivotalTunerConfig] | None = None,
+) -> Maker:
+    return lambda name, pipe, schedule: Method(
+        name, projector(pipe, schedule), PivotalTuner(tuning(schedule)) if tuning else None
+    )
+
+
+def _w(pipe: PTIPipeline, schedule: Schedule) -> Projector:
+    return WProjector(schedule.w)
+
+
+def _w_plus(pipe: PTIPipeline, schedule: Schedule) -> Projector:
+    return WPlusProjector(schedule.w_plus)
+
+
+def _moving(schedule: Schedule) -> PivotalTunerConfig:
+    return dataclasses.replace(schedule.tuning, pivot_learning_rate=5e-3)
+
+
+def _at(alpha: float) -> Callable[[Schedule], PivotalTunerConfig]:
+    return lambda schedule: dataclasses.replace(schedule.locality, locality_alpha=float(alpha))
+
+
+METHODS: dict[str, Maker] = {
+    "sg2": _maker(_w),
+    "sg2_wplus": _maker(_w_plus),
+    "e4e": _maker(lambda pipe, schedule: _encoder(pipe)),
+    "pti": _maker(_w, lambda schedule: schedule.tuning),
+    "pti_wplus": _maker(_w_plus, lambda schedule: schedule.tuning),
+    "pti_e4e": _maker(lambda pipe, schedule: _encoder(pipe), lambda schedule: schedule.tuning),
+    # Fig. 16 C to F
+    "pti_mean": _maker(lambda pipe, schedule: MeanProjector(), lambda schedule: schedule.tuning),
+    "pti_mean_moving": _maker(lambda pipe, schedule: MeanProjector(), _moving),
+    "pti_random": _maker(lambda pipe, schedule: RandomProjector(), lambda schedule: schedule.tuning),
+    "pti_random_moving": _maker(lambda pipe, schedule: RandomProjector(), _moving),
+    # Fig. 15 and 17
+    "pti_local": _maker(_w, lambda schedule: schedule.locality),
+    **{f"pti_alpha{alpha}": _maker(_w, _at(alpha)) for alpha in ALPHAS},
 }
-"""By name: what makes the projector, and whether the generator is tuned."""
+"""By name: what makes the method for a pipeline and a schedule. Add your own, and it is known by its name."""
 
 
 def named_methods(names: Sequence[str], pipe: PTIPipeline, schedule: Schedule | None = None) -> list[Method]:
@@ -72,11 +159,8 @@ def named_methods(names: Sequence[str], pipe: PTIPipeline, schedule: Schedule | 
     Raises:
         InputError: There is no such method, or it needs an encoder and there is none.
     """
+    if not names or (unknown := [name for name in names if name not in METHODS]):
+        what = f"no method is named {', '.join(unknown)}" if names else "no method was named"
+        raise InputError(f"{what}; there are {', '.join(METHODS)}")
     schedule = schedule or Schedule()
-    if unknown := [name for name in names if name not in METHODS]:
-        raise InputError(f"no method is named {', '.join(unknown)}; there are {', '.join(METHODS)}")
-    made = []
-    for name in names:
-        projector, tuned = METHODS[name]
-        made.append(Method(name, projector(pipe, schedule), PivotalTuner(schedule.tuning) if tuned else None))
-    return made
+    return [METHODS[name](name, pipe, schedule) for name in names]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.files import saving
+from pti_hub.images import save_image
 
 PATTERN = "results*.jsonl"
 
@@ -19,37 +24,52 @@ class Results:
     Args:
         folder: The folder; made where it is not there.
         settings: What the numbers depend on, of JSON's types; it is written into every row.
-        rank: Which process this is.
+        rank: Which process this is, of several.
 
     Raises:
         InputError: The folder holds rows of other settings.
         WeightsError: A line is damaged, other than one that a kill cut short at the end of its file.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any], rank: int = 0) -> None:
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any], rank: int | None = None) -> None:
         self.folder, self.settings = Path(folder), json.loads(json.dumps(dict(settings)))
-        self.path = self.folder / f"results-{rank}.jsonl"
+        self.path = self.folder / ("results.jsonl" if rank is None else f"results-{rank}.jsonl")
         with saving(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.rows = read_rows(self.folder)
         for row in self.rows:
             if row.get("settings") != self.settings:
+                other = differences(row.get("settings"), self.settings)
                 raise InputError(
-                    f"{self.folder} holds results of other settings, {json.dumps(row.get('settings'))}; give another "
-                    "folder, or ask for what it was begun with"
+                    f"{self.folder} holds results of other settings ({other}); give another folder, or ask for what it "
+                    "was begun with"
                 )
 
-    def has(self, image: str, method: str) -> bool:
-        """Whether this was measured already."""
-        return any(row["image"] == image and row["method"] == method for row in self.rows)
+    @classmethod
+    def load(cls, folder: str | Path) -> Results:
+        """The results that a folder holds, with the settings they were made with.
 
-    def add(self, image: str, method: str, values: Mapping[str, Any]) -> None:
+        Raises:
+            InputError: It holds none, or of several settings.
+            WeightsError: A line is damaged.
+        """
+        rows = read_rows(Path(folder))
+        if not rows:
+            raise InputError(f"{folder} holds no results; expected {PATTERN}, as examples/evaluate.py writes them")
+        return cls(folder, rows[0].get("settings", {}))
+
+    def missing(self, image: str, method: str, groups: Collection[str]) -> list[str]:
+        """Those of the groups of numbers that were not measured yet."""
+        done = {g for row in self.rows if (row["image"], row["method"]) == (image, method) for g in row["groups"]}
+        return [group for group in groups if group not in done]
+
+    def add(self, image: str, method: str, groups: Collection[str], values: Mapping[str, Any]) -> None:
         """Keep a row, at once.
 
         Raises:
             SaveError: The disk is full, or the place not writable.
         """
-        row = {"image": image, "method": method, **values, "settings": self.settings}
+        row = {"image": image, "method": method, "groups": sorted(groups), **values, "settings": self.settings}
         with saving(self.path):
             whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"\n", b"")
             with self.path.open("a", encoding="utf-8") as file:
@@ -57,15 +77,49 @@ class Results:
                 file.write(("" if whole else "\n") + json.dumps(row, ensure_ascii=False) + "\n")
         self.rows.append(row)
 
+    def skip(self, image: str, problem: str) -> None:
+        """Keep why a photograph could not be measured."""
+        self.add(image, "none", (), {"problem": problem})
+
+    def add_pictures(self, image: str, method: str, pictures: Mapping[str, Image.Image]) -> None:
+        """Keep small pictures of a method, by what they show.
+
+        Raises:
+            SaveError: The disk is full, or the place not writable.
+        """
+        folder = self._pictures(image) / method
+        with saving(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for i, (name, picture) in enumerate(pictures.items()):
+                save_image(picture, folder / f"{i}-{name}.jpg")
+
+    def pictures(self, image: str, method: str) -> dict[str, Path]:
+        """The pictures that were kept, by what they show."""
+        found = (self._pictures(image) / method).glob("[0-9]-*.jpg")
+        return {path.stem.partition("-")[2]: path for path in sorted(found)}
+
+    def _pictures(self, image: str) -> Path:
+        # Names come from data sets: they may hold anything, and must neither leave the folder nor meet.
+        readable = re.sub(r"[^\w-]+", "-", image).strip("-")[:60]
+        return self.folder / "pictures" / f"{readable}-{zlib.crc32(image.encode()):08x}"
+
     def of(self, method: str) -> list[dict[str, Any]]:
-        """The rows of a method that were measured, one an image, by its name."""
-        found = {row["image"]: row for row in self.rows if row["method"] == method and "problem" not in row}
+        """What was measured of a method, one row an image, by its name."""
+        found: dict[str, dict[str, Any]] = {}
+        for row in self.rows:
+            if row["method"] == method:
+                found[row["image"]] = {**row, **found.get(row["image"], {})}
         return [found[image] for image in sorted(found)]
 
     @property
     def methods(self) -> list[str]:
         """Methods in the order they were first measured."""
         return list(dict.fromkeys(row["method"] for row in self.rows if "problem" not in row))
+
+    @property
+    def images(self) -> list[str]:
+        """Photographs of which anything was measured."""
+        return sorted({row["image"] for row in self.rows if "problem" not in row})
 
     @property
     def problems(self) -> dict[str, str]:
@@ -87,7 +141,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
                 row = json.loads(line) if line else None
             except ValueError:
                 row = {}
-            if row is not None and not (isinstance(row, dict) and {"image", "method"} <= row.keys()):
+            if row is not None and not (isinstance(row, dict) and {"image", "method", "groups"} <= row.keys()):
                 # What a kill cut short is measured again.
                 if number >= len(lines) - 1 or not line.endswith("}"):
                     continue
@@ -95,3 +149,11 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
             if row is not None:
                 rows.append(row)
     return rows
+
+
+def differences(a: Any, b: Any, name: str = "") -> str:
+    """Where two settings differ, as `name: a, not b` with commas between."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
+        return ", ".join(differences(a.get(key), b.get(key), f"{name}.{key}" if name else key) for key in keys)
+    return f"{name or 'settings'}: {json.dumps(a)}, not {json.dumps(b)}"

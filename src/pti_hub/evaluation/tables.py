@@ -1,4 +1,4 @@
-"""The paper's tables, ours beside its own figures."""
+"""The paper's tables and the numbers of its figures, ours beside its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pti_hub.errors import InputError
+from pti_hub.evaluation.measure import PICTURES
+from pti_hub.evaluation.methods import ALPHAS
 from pti_hub.evaluation.results import Results
 from pti_hub.files import saving
 
@@ -30,38 +34,103 @@ class Measure:
     paper: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Exhibit:
+    """A table or figure of the paper.
+
+    Attributes:
+        title: What it shows.
+        groups: Groups of numbers it needs; see `METRICS`.
+        measures: Lines of its table; none where it is of pictures alone.
+        methods: Those that are compared unless others are asked for.
+    """
+
+    title: str
+    groups: Sequence[str]
+    measures: Sequence[Measure] = ()
+    methods: Sequence[str] = ("sg2", "sg2_wplus", "pti")
+
+
 def _paper(pti: float, e4e: float, sg2: float, sg2_wplus: float) -> dict[str, float]:
     return {"pti": pti, "e4e": e4e, "sg2": sg2, "sg2_wplus": sg2_wplus}
 
 
 _BOTH = ("+1", "-1")
-TABLES: dict[str, list[Measure]] = {
-    "table1": [
-        Measure("LPIPS", ["lpips_alex"], -1, _paper(0.09, 0.4, 0.4, 0.34)),
-        Measure("LPIPS at 256²", ["lpips_alex_256"], -1),
-        Measure("LPIPS (VGG)", ["lpips_vgg"], -1),
-        Measure("LPIPS (VGG) at 256²", ["lpips_vgg_256"], -1),
-        Measure("MSE", ["mse"], -1, _paper(0.014, 0.05, 0.08, 0.043)),
-        Measure("1 − MS-SSIM", ["ms_ssim"], -1, _paper(0.21, 0.38, 0.38, 0.3)),
-        Measure("PSNR (dB)", ["psnr"], 1),
-        Measure("identity similarity", ["identity"], 1, _paper(0.9, 0.75, 0.8, 0.85)),
-        Measure("‖w_p − w̄‖", ["w_distance"]),
-        Measure("seconds", ["seconds"], -1),
-    ],
-    "table2": [
-        Measure("edit magnitude, pose (°)", [f"yaw{s}" for s in _BOTH], 1, _paper(14.86, 14.6, 15, 11.15)),
-        Measure(
-            "identity, single edits",
-            [f"identity_{edit}{s}" for edit in ("pose", "smile", "age") for s in _BOTH],
-            1,
-            _paper(0.9, 0.79, 0.82, 0.85),
-        ),
-        Measure("identity, sequential edits", ["identity_sequential"], 1, _paper(0.82, 0.73, 0.78, 0.81)),
-        Measure("identity at ±5°", ["identity_yaw+5", "identity_yaw-5"], 1, _paper(0.84, 0.77, 0.79, 0.82)),
-        Measure("identity at ±10°", ["identity_yaw+10", "identity_yaw-10"], 1, _paper(0.78, 0.72, 0.75, 0.77)),
-    ],
+_TABLE_1 = [
+    Measure("LPIPS", ["lpips_alex"], -1, _paper(0.09, 0.4, 0.4, 0.34)),
+    Measure("LPIPS at 256²", ["lpips_alex_256"], -1),
+    Measure("LPIPS (VGG)", ["lpips_vgg"], -1),
+    Measure("LPIPS (VGG) at 256²", ["lpips_vgg_256"], -1),
+    Measure("MSE", ["mse"], -1, _paper(0.014, 0.05, 0.08, 0.043)),
+    Measure("1 − MS-SSIM", ["ms_ssim"], -1, _paper(0.21, 0.38, 0.38, 0.3)),
+    Measure("PSNR (dB)", ["psnr"], 1),
+    Measure("identity similarity", ["identity"], 1, _paper(0.9, 0.75, 0.8, 0.85)),
+    Measure("‖w_p − w̄‖", ["w_distance"]),
+    Measure("seconds", ["seconds"], -1),
+]
+_TABLE_2 = [
+    Measure("edit magnitude, pose (°)", [f"yaw{s}" for s in _BOTH], 1, _paper(14.86, 14.6, 15, 11.15)),
+    Measure(
+        "identity, single edits",
+        [f"identity_{edit}{s}" for edit in ("pose", "smile", "age") for s in _BOTH],
+        1,
+        _paper(0.9, 0.79, 0.82, 0.85),
+    ),
+    Measure("identity, sequential edits", ["identity_sequential"], 1, _paper(0.82, 0.73, 0.78, 0.81)),
+    Measure("identity at ±5°", ["identity_yaw+5", "identity_yaw-5"], 1, _paper(0.84, 0.77, 0.79, 0.82)),
+    Measure("identity at ±10°", ["identity_yaw+10", "identity_yaw-10"], 1, _paper(0.78, 0.72, 0.75, 0.77)),
+]
+
+_DRIFT = [
+    Measure("LPIPS, target", ["lpips_alex"], -1),
+    Measure("LPIPS, random latents", ["drift_lpips"], -1),
+    Measure("MSE, target", ["mse"], -1),
+    Measure("MSE, random latents", ["drift_mse"], -1),
+]
+_ABLATION = [
+    Measure("LPIPS", ["lpips_alex"], -1),
+    Measure("MSE", ["mse"], -1),
+    Measure("‖w_p − w̄‖", ["w_distance"]),
+    Measure("identity similarity", ["identity"], 1),
+    Measure("identity, smile", [f"identity_smile{s}" for s in _BOTH], 1),
+    Measure("identity, pose", [f"identity_pose{s}" for s in _BOTH], 1),
+    Measure("edit magnitude, pose (°)", [f"yaw{s}" for s in _BOTH], 1),
+]
+_SAMPLES = [
+    Measure("FID of random samples, before", ["fid_before"], -1),
+    Measure("FID of random samples, after", ["fid_after"], -1),
+    Measure("KID of random samples, before", ["kid_before"], -1),
+    Measure("KID of random samples, after", ["kid_after"], -1),
+]
+_PIVOTS = ("pti", "pti_wplus", "pti_mean", "pti_mean_moving", "pti_random", "pti_random_moving")
+
+EXHIBITS: dict[str, Exhibit] = {
+    "table1": Exhibit("Table 1, reconstruction", ("reconstruction", "identity"), _TABLE_1),
+    "table2": Exhibit("Table 2, editing", ("edits",), _TABLE_2),
+    "figure15": Exhibit("Figure 15, locality", ("reconstruction", "drift"), _DRIFT, ("pti", "pti_local")),
+    "figure16": Exhibit("Figure 16, other pivots", ("reconstruction", "edits", PICTURES), _ABLATION, _PIVOTS),
+    "figure17": Exhibit(
+        "Figure 17, distance α of locality",
+        ("reconstruction", "drift"),
+        _DRIFT,
+        ("pti", *(f"pti_alpha{alpha}" for alpha in ALPHAS)),
+    ),
+    "figure21": Exhibit("Figure 21, uncurated edits", (PICTURES,)),
+    "samples": Exhibit("Random samples before and after tuning", ("fid",), _SAMPLES, ("pti",)),
 }
 """By name, as `examples/evaluate.py` takes it."""
+
+
+def exhibits(names: Sequence[str]) -> dict[str, Exhibit]:
+    """Those of `EXHIBITS` with these names.
+
+    Raises:
+        InputError: There is none of a name.
+    """
+    if not names or (unknown := [name for name in names if name not in EXHIBITS]):
+        what = f"no table or figure is named {', '.join(unknown)}" if names else "no table or figure was named"
+        raise InputError(f"{what}; there are {', '.join(EXHIBITS)}")
+    return {name: EXHIBITS[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -74,22 +143,32 @@ class Cell:
     count: int
     paper: float | None = None
 
+    def __str__(self) -> str:
+        if not self.count:
+            return "–"
+        text = f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return text + (f" (paper {self.paper:g})" if self.paper is not None else "")
+
 
 class Table:
-    """One of `TABLES`, filled in.
+    """The numbers of one of `EXHIBITS`.
 
     Args:
         name: Its name.
         results: What was measured.
+        methods: Which methods, in which order; all that were measured by default.
     """
 
-    def __init__(self, name: str, results: Results) -> None:
-        self.name, self.methods = name, results.methods
-        self.measures = [m for m in TABLES[name] if any(m.keys[0] in r for r in results.rows)]
-        rows = {method: results.of(method) for method in self.methods}
+    def __init__(self, name: str, results: Results, methods: Sequence[str] | None = None) -> None:
+        self.name, self.exhibit = name, EXHIBITS[name]
+        measured = results.methods
+        self.methods = [method for method in (methods or measured) if method in measured]
+        self.rows = {method: results.of(method) for method in self.methods}
+        known = {key for rows in self.rows.values() for row in rows for key in row}
+        self.measures = [measure for measure in self.exhibit.measures if measure.keys[0] in known]
         self.cells = {
-            (measure.label, method): _cell(
-                [[row.get(key, math.nan) for key in measure.keys] for row in rows[method]], measure.paper.get(method)
+            (measure.label, method): cell(
+                list(values_of(self.rows[method], measure).values()), measure.paper.get(method)
             )
             for measure in self.measures
             for method in self.methods
@@ -103,38 +182,43 @@ class Table:
             return None
         return max(means, key=lambda method: means[method] * measure.better)
 
+    @property
+    def note(self) -> str:
+        """How many photographs the means are over."""
+        counts = [f"{m} {max(self.cells[x.label, m].count for x in self.measures)}" for m in self.methods]
+        return f"Means with 95 % bootstrap intervals over photographs: {', '.join(counts)}."
+
     def to_markdown(self) -> str:
         """A table with ours, the interval, and the paper's figure in brackets."""
         lines = ["| | " + " | ".join(self.methods) + " |", "|---" * (len(self.methods) + 1) + "|"]
         for measure in self.measures:
             best, cells = self.best(measure), []
             for method in self.methods:
-                cell = self.cells[measure.label, method]
-                text = f"**{cell.mean:.3f}**" if method == best else f"{cell.mean:.3f}"
-                text += f" [{cell.low:.3f}, {cell.high:.3f}]"
-                cells.append(text + (f" (paper {cell.paper:g})" if cell.paper is not None else ""))
+                mean, space, rest = str(self.cells[measure.label, method]).partition(" ")
+                cells.append((f"**{mean}**" if method == best else mean) + space + rest)
             lines.append(f"| {measure.label} | " + " | ".join(cells) + " |")
-        counts = ", ".join(f"{method} {self.cells[self.measures[0].label, method].count}" for method in self.methods)
-        return "\n".join(lines) + f"\n\nMeans with 95 % bootstrap intervals over photographs: {counts}.\n"
+        return "\n".join(lines) + f"\n\n{self.note}\n"
 
     def to_csv(self) -> str:
         """A line a number."""
         lines = ["measure,method,mean,low,high,count,paper"]
-        for (label, method), cell in self.cells.items():
-            paper = "" if cell.paper is None else f"{cell.paper:g}"
-            lines.append(f'"{label}",{method},{cell.mean:.6g},{cell.low:.6g},{cell.high:.6g},{cell.count},{paper}')
+        for (label, method), c in self.cells.items():
+            paper = "" if c.paper is None else f"{c.paper:g}"
+            lines.append(f'"{label}",{method},{c.mean:.6g},{c.low:.6g},{c.high:.6g},{c.count},{paper}')
         return "\n".join(lines) + "\n"
 
     def to_latex(self) -> str:
-        """A booktabs table, the best of each line in bold."""
-        names = [method.replace("_", r"\_") for method in self.methods]
+        """A booktabs table, the best of each line in bold, the paper's figures in brackets."""
+        names = [_latex(method) for method in self.methods]
         lines = [rf"\begin{{tabular}}{{l{'r' * len(names)}}}", r"\toprule", " & ".join(["Measure", *names]) + r" \\"]
         lines.append(r"\midrule")
         for measure in self.measures:
             best, cells = self.best(measure), [_latex(measure.label)]
             for method in self.methods:
-                mean = f"{self.cells[measure.label, method].mean:.3f}"
-                cells.append(rf"\textbf{{{mean}}}" if method == best else mean)
+                c = self.cells[measure.label, method]
+                mean = f"{c.mean:.3f}" if c.count else "--"
+                paper = f" ({c.paper:g})" if c.paper is not None else ""
+                cells.append((rf"\textbf{{{mean}}}" if method == best else mean) + paper)
             lines.append(" & ".join(cells) + r" \\")
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -145,26 +229,43 @@ class Table:
             SaveError: The disk is full, or the place not writable.
         """
         for suffix, text in (("md", self.to_markdown()), ("csv", self.to_csv()), ("tex", self.to_latex())):
-            path = folder / f"{self.name}.{suffix}"
-            with saving(path):
-                partial = path.with_name(f".{path.name}.partial")
-                partial.write_text(text, encoding="utf-8")
-                partial.replace(path)
+            write_text(folder / f"{self.name}.{suffix}", text)
 
 
-def _cell(values: Sequence[Sequence[float]], paper: float | None, draws: int = 2000) -> Cell:
-    """The mean over photographs of the mean of each one's numbers, those that could be measured."""
-    rows = [[v for v in row if not math.isnan(v)] for row in values]
-    means = np.array([np.mean(row) for row in rows if row])
-    if not len(means):
+def write_text(path: Path, text: str) -> None:
+    """Write a file; the path holds the old one or the whole new one.
+
+    Raises:
+        SaveError: The disk is full, or the place not writable.
+    """
+    with saving(path):
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+
+def values_of(rows: Sequence[Mapping[str, Any]], measure: Measure) -> dict[str, float]:
+    """By photograph the mean of its numbers, of those that could be measured."""
+    found = {}
+    for row in rows:
+        values = [row[key] for key in measure.keys if not math.isnan(row.get(key, math.nan))]
+        if values:
+            found[row["image"]] = float(np.mean(values))
+    return found
+
+
+def cell(values: Sequence[float], paper: float | None = None, draws: int = 2000) -> Cell:
+    """The mean of values with its 95 % bootstrap interval."""
+    if not values:
         return Cell(math.nan, math.nan, math.nan, 0, paper)
-    samples = np.random.default_rng(0).choice(means, (draws, len(means))).mean(1)
+    samples = np.random.default_rng(0).choice(np.array(values), (draws, len(values))).mean(1)
     low, high = np.quantile(samples, [0.025, 0.975])
-    return Cell(float(means.mean()), float(low), float(high), len(means), paper)
+    return Cell(float(np.mean(values)), float(low), float(high), len(values), paper)
 
 
 def _latex(text: str) -> str:
-    symbols = {"‖w_p − w̄‖": r"$\|w_p - \bar w\|$", "²": "$^2$", "−": "--", "±": r"$\pm$", "°": r"$^\circ$"}
-    for character, command in symbols.items():
+    if text.startswith("‖"):
+        return r"$\|w_p - \bar w\|$"
+    for character, command in {"_": r"\_", "²": "$^2$", "−": "--", "°": r"$^\circ$", "α": r"$\alpha$"}.items():
         text = text.replace(character, command)
-    return text
+    return text.replace("±", r"$\pm$")

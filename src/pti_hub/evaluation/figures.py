@@ -1,0 +1,148 @@
+"""Plots and contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from pti_hub.errors import MissingDependencyError
+from pti_hub.evaluation.methods import ALPHAS
+from pti_hub.evaluation.results import Results
+from pti_hub.evaluation.tables import Table, values_of
+from pti_hub.files import saving
+from pti_hub.images import save_image
+
+_TILE, _LABEL, _PAGE = 128, 18, 6
+
+
+def draw(name: str, results: Results, methods: Sequence[str] | None = None) -> list[Path]:
+    """Write the pictures of one of `EXHIBITS` into the results' folder.
+
+    Args:
+        name: Its name.
+        results: What was measured.
+        methods: Which methods, in which order; all that were measured by default.
+
+    Returns:
+        The files: `NAME.png`, a plot of the table, and contact sheets `NAME-1.jpg`, …, of six photographs each.
+
+    Raises:
+        MissingDependencyError: The package `matplotlib` is not installed.
+        SaveError: The disk is full, or the place not writable.
+    """
+    table, files = Table(name, results, methods), []
+    if table.measures:
+        path = results.folder / f"{name}.png"
+        _save_plot(_PLOTS.get(name, _dots), table, path)
+        files.append(path)
+    if name in ("figure16", "figure21"):
+        files += _sheets(table, results)
+    return files
+
+
+def _save_plot(plot: Callable[[Table, Any], Any], table: Table, path: Path) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "plots need the package matplotlib; install it: pip install 'pti-hub[evaluation]'"
+        ) from error
+    figure = Figure(layout="constrained")
+    FigureCanvasAgg(figure)
+    plot(table, figure)
+    with saving(path):
+        partial = path.with_name(f".{path.name}.partial")
+        figure.savefig(partial, dpi=120, format="png")
+        partial.replace(path)
+
+
+def _dots(table: Table, figure: Any) -> None:
+    """Every photograph a dot, means with their intervals beside them."""
+    columns = 3
+    rows = -(-len(table.measures) // columns)
+    figure.set_size_inches(8, 2.4 * rows)
+    for i, measure in enumerate(table.measures):
+        axis = figure.add_subplot(rows, columns, i + 1)
+        for x, method in enumerate(table.methods):
+            values = list(values_of(table.rows[method], measure).values())
+            axis.plot([x - 0.12] * len(values), values, "o", color=f"C{x}", alpha=0.35, markersize=4)
+            c = table.cells[measure.label, method]
+            axis.errorbar(x + 0.12, c.mean, [[c.mean - c.low], [c.high - c.mean]], fmt="s", color=f"C{x}", markersize=5)
+            if c.paper is not None:
+                axis.plot([x - 0.3, x + 0.3], [c.paper] * 2, ":", color="0.3")
+        axis.set_title(measure.label, fontsize=9)
+        axis.set_xticks(range(len(table.methods)), table.methods, rotation=30, ha="right", fontsize=7)
+        axis.tick_params(axis="y", labelsize=7)
+        axis.margins(x=0.25)
+    figure.text(0.995, 0.002, "dotted: the paper's figure", ha="right", va="bottom", fontsize=6, color="0.3")
+
+
+def _bars(table: Table, figure: Any) -> None:
+    """Target and random latents side by side for LPIPS and MSE, as in Figure 15."""
+    figure.set_size_inches(7, 3)
+    width = 0.8 / len(table.methods)
+    for i, quantity in enumerate(("LPIPS", "MSE")):
+        axis = figure.add_subplot(1, 2, i + 1)
+        for k, method in enumerate(table.methods):
+            cells = [table.cells[f"{quantity}, {what}", method] for what in ("target", "random latents")]
+            errors = [[c.mean - c.low for c in cells], [c.high - c.mean for c in cells]]
+            axis.bar([x + k * width for x in (0, 1)], [c.mean for c in cells], width, yerr=errors, label=method)
+        middle = (len(table.methods) - 1) * width / 2
+        axis.set_xticks([middle, 1 + middle], ["target", "random latents"])
+        axis.set_ylabel(quantity)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+
+
+def _lines(table: Table, figure: Any) -> None:
+    """Target and random latents over α, as in Figure 17."""
+    figure.set_size_inches(7, 3)
+    methods = {f"pti_alpha{alpha}": alpha for alpha in ALPHAS if f"pti_alpha{alpha}" in table.methods}
+    for i, quantity in enumerate(("LPIPS", "MSE")):
+        axis = figure.add_subplot(1, 2, i + 1)
+        for k, what in enumerate(("target", "random latents")):
+            label = f"{quantity}, {what}"
+            axis.plot(
+                list(methods.values()), [table.cells[label, m].mean for m in methods], "o-", color=f"C{k}", label=what
+            )
+            if "pti" in table.methods:
+                axis.axhline(table.cells[label, "pti"].mean, color=f"C{k}", linestyle=":")
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel("α (dotted: no locality)")
+        axis.set_ylabel(quantity)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+
+
+_PLOTS: dict[str, Callable[[Table, Any], None]] = {"figure15": _bars, "figure17": _lines}
+
+
+def _sheets(table: Table, results: Results) -> list[Path]:
+    """Six photographs a sheet, a row a method: the photograph, the reconstruction, edits of it."""
+    images = [i for i in results.images if any(results.pictures(i, method) for method in table.methods)]
+    shown = list(dict.fromkeys(what for i in images for m in table.methods for what in results.pictures(i, m)))
+    font, files = ImageFont.load_default(12), []
+    for start in range(0, len(images), _PAGE):
+        page = images[start : start + _PAGE]
+        height = _LABEL + len(page) * len(table.methods) * (_TILE + _LABEL)
+        sheet = Image.new("RGB", ((1 + len(shown)) * _TILE, height), "white")
+        pen, y = ImageDraw.Draw(sheet), 0
+        for x, what in enumerate(["photograph", *shown]):
+            pen.text((x * _TILE + 4, 2), what, "black", font)
+        y += _LABEL
+        for image in page:
+            for method in table.methods:
+                tiles = {"photograph": results.pictures(image, "photograph").get("photograph")}
+                tiles |= results.pictures(image, method)
+                for x, what in enumerate(["photograph", *shown]):
+                    if path := tiles.get(what):
+                        with Image.open(path) as tile:
+                            sheet.paste(tile.resize((_TILE, _TILE), Image.Resampling.LANCZOS), (x * _TILE, y))
+                pen.text((4, y + _TILE + 1), f"{image}, {method}", "black", font)
+                y += _TILE + _LABEL
+        path = results.folder / f"{table.name}-{start // _PAGE + 1}.jpg"
+        save_image(sheet, path)
+        files.append(path)
+    return files
