@@ -1,0 +1,155 @@
+"""Many identities in one generator (Eq. 3) against one generator each, at the same number of updates an image.
+
+    python benchmarks/cast.py ../shared/data/faces
+
+It writes OUT/cast.jsonl, a line a measurement, and OUT/cast.md, a table. A run that was stopped goes on with what is
+missing. Of photographs the pivots are kept, in OUT/pivots.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from torch import Tensor
+
+from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline
+from pti_hub.images import load_image, to_tensor
+from pti_hub.loops import LoopState
+from pti_hub.runs import digest
+
+
+class Results:
+    """Measurements, a line each, that outlive a kill."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.path = out, out / f"{name}.jsonl"
+        self.rows = [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def once(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The row of a key: the one that is there, or a new one."""
+        for row in self.rows:
+            if key.items() <= row.items():
+                return row
+        row = {**key, **measure()}
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+        return row
+
+    def of(self, key: Mapping[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """The rows of these pictures."""
+        names = {path.name for path in paths}
+        return [row for row in self.rows if key.items() <= row.items() and row["picture"] in names]
+
+    def table(self, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write and print a table of rows, numbers with three digits."""
+        lines = ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
+        for row in rows:
+            cells = [f"{v:.3f}" if isinstance(v := row[key], float) else str(v) for key in columns]
+            lines.append("| " + " | ".join(cells) + " |")
+        text = "\n".join(lines) + "\n"
+        self.path.with_suffix(".md").write_text(text)
+        print(text)
+
+
+def pictures(folder: Path, count: int) -> list[Path]:
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:count]
+    if len(found) < count:
+        sys.exit(f"error: {len(found)} pictures in {folder}; expected {count}")
+    return found
+
+
+def pivot_of(pipe: PTIPipeline, path: Path, out: Path) -> Tensor:
+    """The pivot of a photograph by the default projector, kept for the other commands."""
+    state = LoopState(out / "pivots" / f"{digest(target_of(pipe, path))[:16]}.safetensors")
+    if not (kept := state.read()):
+        state.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {"pivot": pipe.invert(path, align=False).pivot}
+        state.write(kept)
+    return kept["pivot"].to(pipe.device)
+
+
+def target_of(pipe: PTIPipeline, path: Path) -> Tensor:
+    """The photograph, which is aligned already, as the generator knows pictures."""
+    return to_tensor(load_image(path), pipe.generator.resolution).to(pipe.device)
+
+
+def tune(pipe: PTIPipeline, pivot: Tensor, target: Tensor, config: PivotalTunerConfig) -> Any:
+    return PivotalTuner(config).tune(pipe.generator, pipe.perceptual, [pivot], [target])
+
+
+def cast(
+    folder: Annotated[Path, typer.Argument(help="Photographs.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("outputs/cast"),
+    count: Annotated[int, typer.Option(help="The first so many photographs.")] = 12,
+    steps: Annotated[int, typer.Option(help="Updates an image at the most, in one generator and in one's own.")] = 150,
+    threshold: Annotated[float, typer.Option(help="LPIPS at which an image is left alone, in both.")] = 0.06,
+    rampdown: Annotated[float, typer.Option(help="Share of the updates over which the rate falls, in both.")] = 0.5,
+) -> None:
+    """Many identities in one generator against one generator each, at the same number of updates an image."""
+    results, pipe = Results(out, "cast"), PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
+    pipe.set_progress_bar_config(mininterval=30)
+    paths = pictures(folder, count)
+    pivots = [pivot_of(pipe, path, out) for path in paths]
+    config = PivotalTunerConfig(num_steps=steps, lpips_threshold=threshold, rampdown=rampdown)
+    key = {"steps": steps, "threshold": threshold, "rampdown": rampdown}
+    for path, pivot in zip(paths, pivots, strict=True):
+
+        def alone(path: Path = path, pivot: Tensor = pivot) -> dict[str, Any]:
+            start = time.perf_counter()
+            tuning = tune(pipe, pivot, target_of(pipe, path), config)
+            return {**tuning.metrics[0], "updates": tuning.num_steps, "seconds": time.perf_counter() - start}
+
+        results.once({"setting": "alone", "picture": path.name, **key}, alone)
+    for size in (count // 3, count):
+        rest = {"setting": f"cast of {size}", **key}
+        if len(results.of(rest, paths[:size])) < size:
+            start = time.perf_counter()
+            targets = [target_of(pipe, path) for path in paths[:size]]
+            tuning = PivotalTuner(config).tune(pipe.generator, pipe.perceptual, pivots[:size], targets)
+            seconds = time.perf_counter() - start
+            for path, metrics in zip(paths, tuning.metrics, strict=False):
+                row = {**metrics, "updates": tuning.num_steps / size, "seconds": seconds / size}
+                results.once({**rest, "picture": path.name}, lambda row=row: row)  # type: ignore[misc]
+    rows = results.of(key, paths)
+    single = {row["picture"]: row["lpips"] for row in rows if row["setting"] == "alone"}
+    table = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        these = [row for row in rows if row["setting"] == setting]
+        distances, ratios = [r["lpips"] for r in these], [r["lpips"] / single[r["picture"]] for r in these]
+        table.append(
+            {
+                "setting": setting,
+                "mean": float(np.mean(distances)),
+                "worst": max(distances),
+                "ratio": float(np.mean(ratios)),
+                "worst_ratio": max(ratios),
+                "mse": float(np.mean([r["mse"] for r in these])),
+                "updates": float(np.mean([r["updates"] for r in these])),
+                "seconds": float(np.mean([r["seconds"] for r in these])),
+            }
+        )
+    columns = {
+        "setting": f"at most {steps} updates an image",
+        "mean": "LPIPS",
+        "worst": "worst LPIPS",
+        "ratio": "LPIPS / alone",
+        "worst_ratio": "worst of these",
+        "mse": "MSE",
+        "updates": "updates an image",
+        "seconds": "seconds an image",
+    }
+    results.table(columns, table)
+
+
+if __name__ == "__main__":
+    typer.run(cast)
