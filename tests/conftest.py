@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+# The Hub is on this machine, where a test starts one, and the client learns its address as it is imported.
+with socket.socket() as _free:
+    _free.bind(("127.0.0.1", 0))
+    os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{_free.getsockname()[1]}", "HF_HUB_DISABLE_XET": "1"}
 
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.edits import Direction

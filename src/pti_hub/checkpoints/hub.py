@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from huggingface_hub import ModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+import torch
+from huggingface_hub import HfApi, ModelCard, ModelHubMixin, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from PIL import Image
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from pti_hub.errors import WeightsError
+from pti_hub.errors import InputError, PTIError, SaveError, WeightsError
 from pti_hub.files import replaced_folder
+from pti_hub.images import save_image
+from pti_hub.model_card import PREVIEW_NAME
+
+VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""Other precisions that weights are published in, by the name that files carry: `model.fp16.safetensors`."""
 
 # Nothing else is ever fetched: no code, no pickles.
 _PATTERNS = ["*.json", "*.safetensors", "README.md"]
+
+_MAX_JSON = 1 << 24
+# What a network is described by: no size of a layer is larger, no list of layers longer.
+_MAX_NUMBER, _MAX_LIST = 1 << 16, 256
 
 
 class HubFolder(ModelHubMixin):
@@ -30,7 +51,13 @@ class HubFolder(ModelHubMixin):
     """Names in such a folder that are ours to replace."""
 
     def save_pretrained(
-        self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None, **push: Any
+        self,
+        save_directory: str | Path,
+        *,
+        saving: Mapping[str, Any] | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **push: Any,
     ) -> str | None:
         """Write a folder that needs no network and no code but this package's.
 
@@ -38,6 +65,7 @@ class HubFolder(ModelHubMixin):
 
         Args:
             save_directory: The folder.
+            saving: How, in terms of the class.
             push_to_hub: Whether to upload it as well.
             repo_id: Repository to upload to; named like the folder by default.
             **push: Further arguments of `push_to_hub`.
@@ -50,38 +78,163 @@ class HubFolder(ModelHubMixin):
             SaveError: The disk is full, or the place not writable.
         """
         with replaced_folder(save_directory, self._marker, self._owned | {"README.md"}) as folder:
-            super().save_pretrained(folder)
-        return self.push_to_hub(repo_id or Path(save_directory).name, **push) if push_to_hub else None
+            self._save_pretrained(folder, **(saving or {}))
+            self.generate_model_card().save(folder / "README.md")
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(repo_id or Path(save_directory).name, saving=saving, **push)
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
-        """Upload to a Hub repository, private unless asked otherwise; arguments as in huggingface-hub's mixin."""
-        return str(super().push_to_hub(repo_id, private=private, **kwargs))
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        *,
+        saving: Mapping[str, Any] | None = None,
+        private: bool | None = True,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool | None = None,
+        commit_message: str | None = None,
+        allow_patterns: list[str] | str | None = None,
+        ignore_patterns: list[str] | str | None = None,
+        delete_patterns: list[str] | str | None = None,
+        preview: Image.Image | None = None,
+    ) -> str:
+        """Upload to a Hub repository, which is made where there is none, as one commit.
+
+        An upload that was interrupted is gone on with by the same call: files that arrived are not sent again.
+
+        Args:
+            repo_id: `"me/ada"`, or `"ada"` for one's own.
+            saving: How, in terms of the class.
+            private: Whether only you may see it. `True`, the default, also refuses a repository that is public already.
+            token: Token for the Hub; by default that of `hf auth login`.
+            branch: Where to; made where there is none.
+            create_pr: Whether to open a pull request in place of a commit.
+            commit_message: Of the commit.
+            allow_patterns: Files to upload; all by default.
+            ignore_patterns: Files to leave out.
+            delete_patterns: Files in the repository to delete in the same commit.
+            preview: A picture for the card, such as a contact sheet. It shows whom it shows to all who may see it.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            InputError: The repository is public and was to be private, or the name is none.
+            SaveError: The Hub refuses or can't be reached.
+        """
+        with _explained(repo_id, SaveError), TemporaryDirectory() as temporary:
+            api = HfApi(token=token)
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            if private and not api.model_info(repo_id).private:
+                raise InputError(f"{repo_id} is public already; pass private=False to publish there, or another name")
+            if branch is not None:
+                api.create_branch(repo_id, branch=branch, exist_ok=True)
+            folder = Path(temporary) / "repository"
+            self.save_pretrained(folder, saving=saving)
+            if preview is not None:
+                save_image(preview, folder / PREVIEW_NAME)
+            self.generate_model_card(repo_id, preview is not None).save(folder / "README.md")
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message or f"{type(self).__name__} of PTI Hub",
+                revision=branch,
+                create_pr=create_pr,
+                allow_patterns=allow_patterns,
+                ignore_patterns=ignore_patterns,
+                delete_patterns=delete_patterns,
+            )
+            return str(commit.pr_url or commit.commit_url)
+
+    def _save_pretrained(self, save_directory: Path, **saving: Any) -> None:
+        raise NotImplementedError
+
+    def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
+        """The card of a saved folder.
+
+        Args:
+            repo_id: Where it is to be; "this repository or folder" by default.
+            preview: Whether there is a picture beside it.
+        """
+        raise NotImplementedError
 
 
-def fetch_folder(name_or_path: str | Path, **download: Any) -> Path:
+def fetch_folder(name_or_path: str | Path, *, variant: str | None = None, **download: Any) -> Path:
     """A local folder of that name, or the snapshot of a Hub repository.
 
     Args:
         name_or_path: Folder, or repository id.
-        **download: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download` of `snapshot_download`.
+        variant: Precision of the weights to fetch, of `VARIANTS`.
+        **download: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `allow_patterns` of
+            `snapshot_download`.
 
     Returns:
         The folder.
 
     Raises:
+        InputError: There is no such variant.
         WeightsError: Neither is there, or the Hub can't be reached.
     """
+    if variant is not None and variant not in VARIANTS:
+        raise InputError(f"variant={variant!r}; expected one of {', '.join(VARIANTS)}")
     folder = Path(name_or_path)
     if folder.is_dir():
         return folder
+    others = [f"*.{name}.safetensors" for name in VARIANTS if name != variant]
+    ignore = others if variant is None else [*others, "*/model.safetensors"]
+    patterns = download.pop("allow_patterns", _PATTERNS)
+    with _explained(str(name_or_path), WeightsError):
+        return Path(snapshot_download(str(name_or_path), allow_patterns=patterns, ignore_patterns=ignore, **download))
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that a snapshot in the Hub's cache is of; none for other folders."""
+    found = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
+    return folder.name if found else None
+
+
+@contextmanager
+def _explained(repo_id: str, kind: type[SaveError] | type[WeightsError]) -> Iterator[None]:
+    """The client's errors become one line that says what to do."""
+    what = f"{repo_id!s} could not be pushed" if kind is SaveError else f"{repo_id!s} is no folder here"
     try:
-        return Path(snapshot_download(str(name_or_path), allow_patterns=_PATTERNS, **download))
+        yield
+    except PTIError:
+        raise
     except HFValidationError as error:
-        raise WeightsError(f"{name_or_path!s} is neither a folder nor a Hub id such as 'me/model'") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise WeightsError(
-            f"{name_or_path!s} is no folder here and could not be had from the Hub: {one_line(error)}"
+        if kind is SaveError:
+            raise InputError(f"{repo_id!r} is no name of a repository; expected one such as 'me/model'") from error
+        raise kind(f"{repo_id} is neither a folder nor a Hub id such as 'me/model'") from error
+    except GatedRepoError as error:
+        raise kind(
+            f"{what}, and on the Hub it is gated: ask for access on its page, and log in (hf auth login)"
         ) from error
+    except RepositoryNotFoundError as error:
+        raise kind(
+            f"{what}: the Hub has none of this name that you may see; check the name, and if it is private log in "
+            "(hf auth login) or pass token="
+        ) from error
+    except RevisionNotFoundError as error:
+        raise kind(f"{what}, and the Hub's has no such revision; see its branches and tags on its page") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        raise kind(f"{what}: {_STATUS.get(status or 0, one_line(error))}") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise kind(f"{what} and could not be had from the Hub: {one_line(error)}") from error
+    # Whatever transport the client uses has errors of its own.
+    except Exception as error:
+        raise kind(f"{what}, and the Hub can't be reached ({one_line(error)}); try again later") from error
+
+
+_STATUS = {
+    401: "the Hub does not know your token; log in (hf auth login) or pass token=",
+    403: "your token may not do this; make one with write access, or push to a name of your own",
+    409: "somebody else pushed in the meantime; do it again",
+    413: "the Hub says it is too large",
+    429: "the Hub had too many requests from you and still has after waiting; try again later",
+    **dict.fromkeys((500, 502, 503, 504), "the Hub has a problem of its own; the same call goes on later"),
+}
 
 
 @contextmanager
@@ -110,7 +263,11 @@ def read_json(path: Path) -> dict[str, Any]:
         WeightsError: The file is missing, damaged or holds something else.
     """
     try:
+        if path.stat().st_size > _MAX_JSON:
+            raise WeightsError(f"{path} has {path.stat().st_size} bytes; expected at most {_MAX_JSON}")
         content = json.loads(path.read_text(encoding="utf-8"))
+    except WeightsError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is missing or damaged ({one_line(error)})") from error
     if not isinstance(content, dict):
@@ -128,6 +285,45 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} is missing or damaged ({one_line(error)})") from error
+
+
+def build(network: type[nn.Module], config: Mapping[str, Any], weights: Path) -> nn.Module:
+    """A network with the weights of a file; what they claim is compared before memory is taken.
+
+    Args:
+        network: Its class.
+        config: Arguments of the class.
+        weights: A safetensors file.
+
+    Raises:
+        WeightsError: The file is missing or damaged, or the configuration is of another network or of none.
+    """
+    _check_numbers(config, weights.parent)
+    try:
+        with safe_open(weights, "pt") as file:
+            given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{weights} is missing or damaged ({one_line(error)})") from error
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in network(**config).state_dict().items()}
+    if different := sorted(name for name in given.keys() | expected.keys() if given.get(name) != expected.get(name)):
+        name = different[0]
+        raise WeightsError(
+            f"{weights} does not fit its config.json: {name} is {given.get(name)}, expected {expected.get(name)}"
+        )
+    made = network(**config)
+    made.load_state_dict(read_tensors(weights))
+    return made.eval()
+
+
+def _check_numbers(value: Any, folder: Path) -> None:
+    if isinstance(value, (int, float)) and not -_MAX_NUMBER <= value <= _MAX_NUMBER:
+        raise WeightsError(f"{folder / 'config.json'} asks for {value:g} of something; expected at most {_MAX_NUMBER}")
+    if isinstance(value, (list, tuple, dict)):
+        if len(value) > _MAX_LIST:
+            raise WeightsError(f"{folder / 'config.json'} has a list of {len(value)}; expected at most {_MAX_LIST}")
+        for part in value.values() if isinstance(value, dict) else value:
+            _check_numbers(part, folder)
 
 
 def one_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from pti_hub.checkpoints.hub import HubFolder, fetch_folder, read_json, read_ten
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.model_card import personalization_card
+from pti_hub.tuners.compression import compress, restore
 
 CONFIG_NAME = "personalization.json"
 WEIGHTS_NAME = "personalization.safetensors"
@@ -32,7 +33,8 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         deltas: Δ by parameter name.
         pivots: w_p by identity, `[w_dim]` or `[num_ws, w_dim]`, in the order they are listed; of an identity that has
             several photographs one each, `"ada/1"`, `"ada/2"`.
-        base: `"name"` and `"fingerprint"` of the generator that was tuned.
+        base: `"name"` and `"fingerprint"` of the generator that was tuned; `"repo"` and `"revision"` where it came from
+            the Hub.
         metrics: `"lpips"` and `"mse"` of each identity's reconstruction, and what `latent_statistics` says.
         settings: Hyper-parameters and seed, for the record.
         origins: Where the base's weights come from and under which licence.
@@ -60,7 +62,8 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
             if not torch.isfinite(tensor).all():
                 raise InputError(f"{name!r} holds NaN or infinite values; tune again with a smaller learning rate")
         self.deltas, self.pivots = dict(deltas), dict(pivots)
-        self.base = {key: str(base[key]) for key in ("name", "fingerprint")}
+        self.base = {"name": str(base["name"]), "fingerprint": str(base["fingerprint"])}
+        self.base |= {key: str(base[key]) for key in ("repo", "revision") if key in base}
         self.metrics = {name: {k: float(v) for k, v in values.items()} for name, values in (metrics or {}).items()}
         self.settings = dict(settings or {})
         self.origins = [dict(origin) for origin in origins]
@@ -119,27 +122,61 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         if not isinstance(config["identities"], list):
             raise TypeError(f"identities are {config['identities']!r}, no list")
         pivots = {str(name): tensors[f"pivots.{i}"] for i, name in enumerate(config["identities"])}
-        deltas = {k.removeprefix("deltas."): v for k, v in tensors.items() if k.startswith("deltas.")}
+        stored = {k.removeprefix("deltas."): v for k, v in tensors.items() if k.startswith("deltas.")}
+        deltas = restore(stored, config.get("stored", {"delta": "exact"}))
         keys = ("base", "metrics", "settings", "origins")
         return cls(deltas, pivots, **{key: config[key] for key in keys})
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        tensors = {f"deltas.{name}": d.contiguous() for name, d in self.deltas.items()}
+    def save_pretrained(self, save_directory: str | Path, *, delta: str = "exact", **push: Any) -> str | None:
+        """Write a folder; see `HubFolder.save_pretrained`.
+
+        Args:
+            save_directory: The folder.
+            delta: How weights are stored, of `pti_hub.tuners.DELTAS`: `"exact"` keeps every bit, `"half"` half of them;
+                `"compact"` takes a twentieth of the space and 0.003 of LPIPS, `"small"` yet less and more.
+            **push: `push_to_hub`, `repo_id`, and further arguments of `push_to_hub`.
+
+        Raises:
+            InputError: There is no such way of storing, or the folder holds something else.
+            SaveError: The disk is full, or the place not writable.
+        """
+        return super().save_pretrained(save_directory, **{"saving": {"delta": delta}, **push})
+
+    def push_to_hub(self, repo_id: str, *, delta: str = "compact", **push: Any) -> str:
+        """Publish what was learned: weight deltas and pivots, for whoever has the base; see `HubFolder.push_to_hub`.
+
+        Args:
+            repo_id: Repository.
+            delta: As in `save_pretrained`.
+            **push: `private`, `token`, `branch`, `create_pr`, `commit_message`, `preview`, …
+
+        Raises:
+            InputError: There is no such way of storing, or the repository is public and was to be private.
+            SaveError: The Hub refuses or can't be reached.
+        """
+        return super().push_to_hub(repo_id, **{"saving": {"delta": delta}, **push})
+
+    def _save_pretrained(self, save_directory: Path, *, delta: str = "exact", **saving: Any) -> None:
+        stored, record = compress(self.deltas, delta)
+        tensors = {f"deltas.{name}": tensor for name, tensor in stored.items()}
         # Names are people's: they go into the JSON, tensors are numbered.
         tensors |= {f"pivots.{i}": p.clone() for i, p in enumerate(self.pivots.values())}
         save_file(tensors, save_directory / WEIGHTS_NAME, metadata={"format": "pt"})
         config = {
             "identities": list(self.pivots),
             "base": self.base,
+            "stored": record,
             "metrics": self.metrics,
             "settings": self.settings,
             "origins": self.origins,
         }
         (save_directory / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """The card of a saved folder: base, how to load it, metrics of each identity, licences."""
-        return personalization_card(self.base["name"], list(self.pivots), self.metrics, self.origins)
+    def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
+        """The card of a saved folder: base, how to load it, metrics of each identity, settings, licences."""
+        return personalization_card(
+            self.base, list(self.pivots), self.metrics, self.settings, self.origins, repo_id, preview
+        )
 
 
 def fingerprint(network: Generator | nn.Module) -> str:

@@ -1,0 +1,70 @@
+"""A cast of many people in one generator, on the Hub: tune it, publish what was learned, load it as others would.
+
+    python examples/publish_cast.py photos me/my-cast                 # a photograph an identity, by the files' names
+    python examples/publish_cast.py photos me/my-cast --preview       # with a contact sheet on the card
+
+The repository is private unless you pass --public; it holds weight deltas and pivots, no photograph, and a picture only
+with --preview. Publish people only with their consent.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from PIL import Image
+
+from pti_hub import InputError, PTIError, PTIPipeline
+from pti_hub.cli import PICTURES
+from pti_hub.images import side_by_side
+from pti_hub.tuners import DELTAS
+
+
+def main(
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs, one an identity.")],
+    repo: Annotated[str, typer.Argument(help="Repository on the Hub.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+        "pti-hub/mobilestylegan-ffhq"
+    ),
+    delta: Annotated[str, typer.Option(help=f"How weights are stored: {', '.join(DELTAS)}.")] = "compact",
+    edit: Annotated[str, typer.Option("--edit", "-e", help="What to show of each.")] = "smile",
+    preview: Annotated[bool, typer.Option("--preview", help="Put a contact sheet of all on the card.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Let everyone see it.")] = False,
+    run: Annotated[Path | None, typer.Option(help="Folder for the work's state: after a kill it goes on.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the edited pictures.")] = Path("outputs/cast"),
+) -> None:
+    """Tune one generator to everyone in a folder, publish it, and edit each out of the published one."""
+    people = {path.stem: path for path in sorted(photos.iterdir()) if path.suffix.lower() in PICTURES}
+    if not people:
+        raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(sorted(PICTURES))}")
+    # 1. Tune, all into one generator (Eq. 3).
+    pipe = PTIPipeline.from_pretrained(model)
+    cast = pipe.personalize(people, run_folder=run)
+    pipe.load_personalization(cast)
+    # 2. Publish.
+    sheet = contact_sheet(pipe, edit) if preview else None
+    typer.echo(f"published: {cast.push_to_hub(repo, delta=delta, private=not public, preview=sheet)}")
+    # 3. Load as others do: the base is found by itself.
+    theirs = PTIPipeline.from_pretrained(repo)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in theirs.identities:
+        theirs(name, edit=edit).images[0].save(out / f"{name}.png")
+    typer.echo(f"{len(theirs.identities)} people, {edit}: {out}/")
+
+
+def contact_sheet(pipe: PTIPipeline, edit: str) -> Image.Image:
+    """A row a person: as is, and edited."""
+    rows = [side_by_side([pipe.edit(name)[0], pipe.edit(name, edit)[0]]) for name in pipe.identities]
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
+    for i, row in enumerate(rows):
+        sheet.paste(row, (0, i * row.height))
+    return sheet
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except PTIError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,147 @@
+"""Weight deltas in a fraction of their size.
+
+What tuning changes has structure: a layer that sees nothing but the pivot changes by a matrix of rank one, and is
+stored as its factors. The rest is rounded to multiples of a step and packed by an entropy coder. The step is a share of
+each row's own deviation, and the rounding is dithered: without it all that is smaller than half a step would vanish
+together, and many small changes to one end are what tuning consists of.
+"""
+
+from __future__ import annotations
+
+import lzma
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pti_hub.errors import InputError, WeightsError
+
+DELTAS: dict[str, float | None] = {"exact": None, "half": None, "compact": 0.75, "small": 1.5}
+"""Ways to store deltas by name, and of those that round the step in standard deviations of a row; docs/hub.md says what
+each costs."""
+
+MAX_WEIGHTS = 1 << 28
+"""Weights of the largest generator whose deltas are read."""
+
+_CODES = "codes"
+# Below this the factors or scales would weigh as much as what they describe.
+_SMALL = 2048
+_ENERGY = 1 - 1e-4
+_BITS = 1.5
+_LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
+
+
+def compress(deltas: Mapping[str, Tensor], delta: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Deltas → what is stored of them.
+
+    Args:
+        deltas: Δ by parameter name, finite.
+        delta: Of `DELTAS`: `"exact"` keeps every bit, `"half"` rounds to half precision, `"compact"` and `"small"` take
+            a twentieth and less.
+
+    Returns:
+        Tensors by name, and what `restore` must know beside them.
+
+    Raises:
+        InputError: There is no such way.
+    """
+    if delta not in DELTAS:
+        raise InputError(f"delta={delta!r}; expected one of {', '.join(DELTAS)}")
+    plain = {name: d.detach().cpu().contiguous() for name, d in deltas.items()}
+    step = DELTAS[delta]
+    if delta == "exact":
+        return plain, {"delta": delta}
+    if step is None:
+        return {name: d.half() for name, d in plain.items()}, {"delta": delta}
+    tensors: dict[str, Tensor] = {}
+    codes, coded = [], {}
+    for name, d in plain.items():
+        matrix = d.float().reshape(d.shape[0], -1) if d.ndim > 1 else d.float()[None]
+        if d.numel() < _SMALL:
+            tensors[name] = d.to(torch.bfloat16)
+        elif (factors := _factors(matrix)) is not None:
+            tensors[f"{name}.left"], tensors[f"{name}.right"] = factors
+            coded[name] = list(d.shape)
+        else:
+            # What was rounded is the scale to divide by.
+            scale = (step * matrix.std(1)).clamp_min(1e-30).to(torch.bfloat16)
+            shift = _dither(matrix.shape)
+            codes.append((matrix / scale.float()[:, None] + shift).round().clamp(-127, 127).to(torch.int8))
+            tensors[f"{name}.scale"] = scale
+            coded[name] = list(d.shape)
+    packed = lzma.compress(b"".join(c.numpy().tobytes() for c in codes), lzma.FORMAT_RAW, filters=_LZMA)
+    tensors[_CODES] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
+    return tensors, {"delta": delta, "coded": coded}
+
+
+def restore(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The inverse of `compress`: float32 but for `"exact"`, which has the type it was stored in.
+
+    Args:
+        tensors: Its tensors.
+        record: What it said beside them.
+
+    Raises:
+        WeightsError: The two do not belong together, or claim more than `MAX_WEIGHTS`.
+    """
+    if record["delta"] == "exact":
+        return dict(tensors)
+    if record["delta"] not in DELTAS:
+        raise WeightsError(
+            f"deltas are stored as {record['delta']!r}; known are {', '.join(DELTAS)}, so update pti-hub"
+        )
+    shapes = {str(name): torch.Size(shape) for name, shape in record.get("coded", {}).items()}
+    claimed = sum(map(math.prod, shapes.values()))
+    if claimed > MAX_WEIGHTS or any(size < 1 for shape in shapes.values() for size in shape):
+        raise WeightsError(f"deltas of {claimed:.3g} weights are claimed; expected at most {MAX_WEIGHTS:.3g}")
+    parts = {f"{name}.{part}" for name in shapes for part in ("left", "right", "scale")} | {_CODES}
+    deltas = {name: t.float() for name, t in tensors.items() if name not in parts}
+    rounded = {name: shape for name, shape in shapes.items() if f"{name}.scale" in tensors}
+    codes = _unpack(tensors[_CODES], sum(map(math.prod, rounded.values()))) if shapes else None
+    start = 0
+    for name, shape in shapes.items():
+        if name in rounded:
+            assert codes is not None
+            scale = tensors[f"{name}.scale"].float()
+            matrix = codes[start : start + shape.numel()].reshape(scale.numel(), -1)
+            start += shape.numel()
+            deltas[name] = ((matrix - _dither(matrix.shape)) * scale[:, None]).reshape(shape)
+        else:
+            left, right = tensors[f"{name}.left"].float(), tensors[f"{name}.right"].float()
+            if (left.shape[0] * right.shape[1], left.shape[1]) != (shape.numel(), right.shape[0]):
+                raise WeightsError(f"factors {list(left.shape)} and {list(right.shape)} are no delta {list(shape)}")
+            deltas[name] = (left @ right).reshape(shape)
+    return deltas
+
+
+def _factors(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Left and right factors of a matrix that few make up, where they are smaller than rounding it would be."""
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    energy = s.double().square().cumsum(0)
+    rank = int((energy < _ENERGY * energy[-1]).sum()) + 1
+    if rank * sum(matrix.shape) * 16 >= matrix.numel() * _BITS:
+        return None
+    root = s[:rank].sqrt()
+    return (u[:, :rank] * root).half().contiguous(), (root[:, None] * vh[:rank]).half().contiguous()
+
+
+def _dither(shape: torch.Size) -> Tensor:
+    """Numbers in [-0.5, 0.5), spread evenly by the golden ratio, the same everywhere."""
+    return torch.from_numpy(((np.arange(math.prod(shape)) * 0.6180339887498949) % 1 - 0.5).astype(np.float32)).view(
+        shape
+    )
+
+
+def _unpack(packed: Tensor, count: int) -> Tensor:
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA)
+    try:
+        # No more than was claimed, whatever the file says.
+        content = decoder.decompress(packed.numpy().tobytes(), max_length=count + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise WeightsError(f"the packed deltas are damaged ({error})") from error
+    if len(content) != count:
+        raise WeightsError(f"the packed deltas hold {len(content)} weights or more; expected {count}")
+    return torch.frombuffer(bytearray(content), dtype=torch.int8).float() if count else torch.empty(0)
