@@ -216,7 +216,7 @@ def test_personalization_round_trip(personalization: Personalization, tmp_path: 
 def test_a_card_states_base_and_licence(personalization: Personalization, tmp_path: Path) -> None:
     personalization.save_pretrained(tmp_path / "ada")
     card = (tmp_path / "ada" / "README.md").read_text()
-    assert 'from_pretrained("tiny")' in card
+    assert "# Personalisation of tiny" in card
     assert "| generator | a laboratory | CC0 |" in card
 
 

@@ -1,0 +1,80 @@
+"""What each way of storing a personalisation's weights costs: bytes, LPIPS, and the time to load.
+
+    python benchmarks/deltas.py cast photos       # a folder of a personalisation, and one of its photographs
+
+The photographs are aligned already and go by the names of the identities. LPIPS lost is that of the reconstruction against
+the photograph, less what the exact weights have; "edited" is the distance of the edited picture from the exactly edited
+one, the mean over smile, age and pose.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from pti_hub import Personalization, PTIPipeline
+from pti_hub.images import load_image, to_tensor
+from pti_hub.tuners import DELTAS
+
+EDITS = ("smile", "age", "pose")
+
+
+def main(
+    personalization: Annotated[Path, typer.Argument(help="Folder of a personalisation, stored exactly.")],
+    photos: Annotated[Path, typer.Argument(help="Folder of the photographs.")],
+    out: Annotated[Path | None, typer.Option(help="File for the table.")] = None,
+) -> None:
+    """Store a personalisation in every way and measure what is lost."""
+    pipe = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
+    exact = Personalization.from_pretrained(personalization)
+    size = pipe.generator.resolution
+    targets = {path.stem: to_tensor(load_image(path), size) for path in photos.iterdir() if path.stem in exact.pivots}
+    if not targets:
+        raise SystemExit(f"error: no photograph in {photos} is named like one of {', '.join(exact.pivots)}")
+    lines = [
+        "| stored as | MB | MB an identity | LPIPS lost, mean | worst | edited | seconds to load |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    kept = {name: _pictures(pipe, exact, name) for name in targets}
+    for delta in DELTAS:
+        with tempfile.TemporaryDirectory() as folder:
+            exact.save_pretrained(folder, delta=delta)
+            weight = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+            start = time.perf_counter()
+            stored = Personalization.from_pretrained(folder)
+            seconds = time.perf_counter() - start
+        lost, edited = [], []
+        for name, target in targets.items():
+            plain, *changed = _pictures(pipe, stored, name)
+            before, *unchanged = kept[name]
+            lost.append(_distance(pipe, plain, target) - _distance(pipe, before, target))
+            edited += [_distance(pipe, a, b) for a, b in zip(changed, unchanged, strict=True)]
+        lines.append(
+            f"| {delta} | {weight:.2f} | {weight / len(exact.pivots):.2f} | {np.mean(lost):+.4f} | {max(lost):+.4f} | "
+            f"{np.mean(edited):.4f} | {seconds:.2f} |"
+        )
+        print(lines[-1], flush=True)
+    text = "\n".join([*lines, "", f"{len(targets)} identities.", ""])
+    print(text)
+    if out is not None:
+        out.write_text(text)
+
+
+def _pictures(pipe: PTIPipeline, personalization: Personalization, name: str) -> list[torch.Tensor]:
+    one = Personalization(personalization.deltas, {name: personalization.pivots[name]}, personalization.base)
+    return [to_tensor(pipe.edit(one, edit)[0]) for edit in (None, *EDITS)]
+
+
+@torch.no_grad()
+def _distance(pipe: PTIPipeline, a: torch.Tensor, b: torch.Tensor) -> float:
+    return pipe.perceptual(a, b).item()
+
+
+if __name__ == "__main__":
+    typer.run(main)
