@@ -3,8 +3,8 @@
     python benchmarks/deltas.py cast photos       # a folder of a personalisation, and one of its photographs
 
 The photographs are aligned already and go by the names of the identities. LPIPS lost is that of the reconstruction
-against the photograph, less what the exact weights have; "edited" is the distance of the edited picture from the exactly
-edited one, the mean over smile, age and pose.
+against the photograph, less what the exact weights have; "edited" is the distance of the edited picture from the
+exactly edited one, the mean over smile, age and pose.
 """
 
 from __future__ import annotations

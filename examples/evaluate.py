@@ -42,6 +42,7 @@ from pti_hub.evaluation import (
 from pti_hub.evaluation.data import CELEBA_HQ
 from pti_hub.faces import embedding
 from pti_hub.loops import place
+from pti_hub.tuners import fingerprint
 
 PRESETS = ("paper", "default", "saved")
 
@@ -94,9 +95,11 @@ def main(
     schedule = schedule_of(preset, pipe).changed(set_ or [])
     chosen = named_methods(list(wanted), pipe, schedule)
     # 2. Measure.
+    network = None if arcface is None else ArcFace.load(arcface).to(pipe.device)
     settings = {
+        "data": [Path(data).resolve().name] if Path(data).is_dir() else [data, split, column],
         "model": pipe.base,
-        "identity": "dlib" if arcface is None else "arcface",
+        "identity": "dlib" if network is None else f"arcface {fingerprint(network)[:12]}",
         "latents": latents,
         "samples": samples,
         "align": align,
@@ -104,23 +107,22 @@ def main(
         **dataclasses.asdict(schedule),
     }
     results = Results(out, settings, place().process_index if place().num_processes > 1 else None)
-    identity = embedding if arcface is None else ArcFace.from_pretrained(arcface).to(pipe.device).embedding
+    identity = embedding if network is None else network.embedding
     measurements = Measurements(pipe, seed, identity, latents, samples)
     photographs = tqdm(open_photographs(data, count, split, column), total=count, desc="photographs")
     evaluate(photographs, [(method, list(wanted[method.name])) for method in chosen], measurements, results, align)
     # 3. Show.
     if place().is_main_process:
         results = Results(out, settings)
-        shown = []
-        for name, exhibit in asked.items():
-            table = Table(name, results, names or exhibit.methods)
+        tables = {name: Table(name, results, names or exhibit.methods) for name, exhibit in asked.items()}
+        for table in tables.values():
             if table.measures:
                 table.save(out)
-                typer.echo(f"\n{exhibit.title}\n\n{table.to_markdown()}")
-            shown.append((table, draw(name, results, names or exhibit.methods)))
-        typer.echo(f"report: {write_report(results, shown, f'Evaluation of {pipe.name}')}")
+                typer.echo(f"\n{table.exhibit.title}\n\n{table.to_markdown()}")
         for image, problem in results.problems.items():
             typer.echo(f"skipped {image}: {problem}", err=True)
+        shown = [(table, draw(name, results, table.methods)) for name, table in tables.items()]
+        typer.echo(f"report: {write_report(results, shown, f'Evaluation of {pipe.name}')}")
 
 
 @app.command()

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from huggingface_hub import whoami
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from PIL import Image
 
 from pti_hub import InputError, PTIError, PTIPipeline
@@ -39,17 +41,26 @@ def main(
     people = {path.stem: path for path in sorted(photos.iterdir()) if path.suffix.lower() in PICTURES}
     if not people:
         raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(sorted(PICTURES))}")
-    # 1. Tune, all into one generator (Eq. 3).
+    # 1. What could fail after the work, before it.
+    if delta not in DELTAS:
+        raise InputError(f"delta={delta!r}; expected one of {', '.join(DELTAS)}")
+    try:
+        repo = repo if "/" in repo else f"{whoami()['name']}/{repo}"
+    except (LocalTokenNotFoundError, HfHubHTTPError) as error:
+        raise InputError("the Hub does not know you; log in first: hf auth login") from error
+    # 2. Tune, all into one generator (Eq. 3).
     pipe = PTIPipeline.from_pretrained(model)
+    pipe.parse(edit)
     cast = pipe.personalize(people, run_folder=run)
+    out.mkdir(parents=True, exist_ok=True)
+    cast.save_pretrained(out / "personalization")
     pipe.load_personalization(cast)
-    # 2. Publish.
+    # 3. Publish.
     sheet = contact_sheet(pipe, edit) if preview else None
     typer.echo(f"published: {cast.push_to_hub(repo, delta=delta, private=not public, preview=sheet)}")
-    # 3. Load as others do: the base is found by itself.
+    # 4. Load as others do: the base is found by itself.
     theirs = PTIPipeline.from_pretrained(repo)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in theirs.identities:
+    for name in people:
         theirs(name, edit=edit).images[0].save(out / f"{name}.png")
     typer.echo(f"{len(theirs.identities)} people, {edit}: {out}/")
 

@@ -270,19 +270,23 @@ def test_a_table_has_means_intervals_and_the_papers_figures(tmp_path: Path) -> N
 
 
 def test_two_folders_are_compared_by_photograph(tmp_path: Path) -> None:
-    filled(tmp_path / "a")
-    filled(tmp_path / "b", better=0.05)
+    few = filled(tmp_path / "a"), filled(tmp_path / "b", better=0.05)
+    # Three photographs are no evidence, whatever the bootstrap says.
+    assert not any(pair.verdict for pair in Comparison(tmp_path / "a", tmp_path / "b").pairs)
+    for results, lpips in zip(few, (0.2, 0.15), strict=True):
+        for image in ("x", "y"):
+            results.add(image, "pti", ["reconstruction"], {"lpips_alex": lpips})
     comparison = Comparison(tmp_path / "a", tmp_path / "b")
     pairs = {(pair.method, pair.label): pair for pair in comparison.pairs}
     pti = pairs["pti", "LPIPS"]
     # The photographs are far apart, but each is better by as much: only pairing shows it.
     assert (pti.difference.mean, pti.difference.low) == (pytest.approx(-0.05), pytest.approx(-0.05))
-    assert (pti.verdict, pti.difference.count) == ("second", 3)
+    assert (pti.verdict, pti.difference.count) == ("second", 5)
     assert pairs["sg2", "LPIPS"].verdict == ""
     assert len(pairs) == 4
     comparison.save(tmp_path / "c")
     assert (
-        "| pti | LPIPS | 0.200 | 0.150 | -0.050 [-0.050, -0.050] | 3 | second |"
+        "| pti | LPIPS | 0.200 | 0.150 | -0.050 [-0.050, -0.050] | 5 | second |"
         in (tmp_path / "c" / "compare.md").read_text()
     )
     other = Results(tmp_path / "d", {"seed": 1})

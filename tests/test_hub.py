@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from pti_hub import InputError, Personalization, PTIError, PTIPipeline, SaveError, WeightsError
 from pti_hub.cli import app
+from pti_hub.tuners.compression import compress, restore
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,9 @@ def test_a_push_is_private_and_what_is_public_is_not_written_to(hub: HubServer, 
     ada.push_to_hub("me/public", private=False)
     ada.push_to_hub("me/open", private=False)
     assert not hub.repositories["me/open"].private
+    # What other code passes on by default is no wish for publicity.
+    ada.push_to_hub("me/default", private=None)
+    assert hub.repositories["me/default"].private
     assert Personalization.from_pretrained("me/open", token=STRANGER).pivots.keys() == {"subject"}
     ada.push_to_hub("me/secret")
     with pytest.raises(WeightsError, match="none of this name that you may see; check the name, and if it is private"):
@@ -151,7 +155,7 @@ def test_a_push_is_private_and_what_is_public_is_not_written_to(hub: HubServer, 
 def test_the_card_says_what_it_is(hub: HubServer, pipe: PTIPipeline, photograph: torch.Tensor) -> None:
     pipe.push_to_hub("me/base")
     base = PTIPipeline.from_pretrained("me/base")
-    odd = 'a|b "c"\n<script>'
+    odd = 'a|b "c" ![x](y) <script>'
     ada = base.personalize({"ada": photograph, odd: photograph})
     ada.push_to_hub("me/ada", preview=Image.new("RGB", (64, 64)))
     files = files_of(hub, "me/ada")
@@ -166,9 +170,35 @@ def test_the_card_says_what_it_is(hub: HubServer, pipe: PTIPipeline, photograph:
     assert "| seed | 0 |" in card.text
     # Names are people's and may hold anything; the table holds.
     assert "<script>" not in card.text
+    assert "![x]" not in card.text
+    with pytest.raises(InputError, match="expected texts that can be printed"):
+        base.personalize({"ada\x1b[2J": photograph})
     # The client asked the Hub whether the head is valid, for each push.
     assert hub.requests.count("POST /api/validate-yaml") >= 2
     ModelCard(files_of(hub, "me/base")["README.md"].decode())
+
+
+def test_who_is_no_longer_in_it_is_no_longer_there(hub: HubServer, pipe: PTIPipeline, ada: Personalization) -> None:
+    pipe.load_personalization(ada)
+    pipe.push_to_hub("me/base", preview=Image.new("RGBA", (8, 8)))
+    pipe.push_to_hub("me/base", variant="fp16")
+    hub.add("me/base", {"notes.txt": b"of others"})
+    pipe.personalization = None
+    pipe.push_to_hub("me/base")
+    files = files_of(hub, "me/base")
+    assert not [path for path in files if "personalization" in path or "preview" in path]
+    assert {"notes.txt", "generator/model.safetensors", "generator/model.fp16.safetensors"} <= files.keys()
+    assert not PTIPipeline.from_pretrained("me/base").identities
+    with pytest.raises(InputError, match=r"me/base holds something else \(model_index\.json\)"):
+        ada.push_to_hub("me/base")
+
+
+def test_what_is_wrong_here_is_told_before_anything_is_made_there(hub: HubServer, ada: Personalization) -> None:
+    with pytest.raises(InputError, match="delta='tiny'; expected one of exact, half, compact, small"):
+        ada.push_to_hub("me/ada", delta="tiny")
+    with pytest.raises(InputError, match="a pull request has a branch of its own"):
+        ada.push_to_hub("me/ada", branch="b", create_pr=True)
+    assert not hub.requests
 
 
 def test_branches_pull_requests_messages_and_patterns(hub: HubServer, ada: Personalization) -> None:
@@ -266,7 +296,9 @@ def test_gated_missing_and_offline(
     assert len(hub.requests) == before
 
 
-def test_a_variant_is_half_as_large_and_the_same_base(hub: HubServer, pipe: PTIPipeline, ada: Personalization) -> None:
+def test_a_variant_is_half_as_large_and_the_same_base(
+    hub: HubServer, pipe: PTIPipeline, ada: Personalization, tmp_path: Path
+) -> None:
     pipe.push_to_hub("me/base")
     pipe.push_to_hub("me/base", variant="fp16")
     files = files_of(hub, "me/base")
@@ -282,6 +314,17 @@ def test_a_variant_is_half_as_large_and_the_same_base(hub: HubServer, pipe: PTIP
     hub.requests.clear()
     PTIPipeline.from_pretrained("me/base")
     assert not any("fp16" in line for line in hub.requests if "/resolve/" in line)
+    # What was rounded stays the same base, however it is saved; what was changed does not.
+    smaller.save_pretrained(tmp_path / "rounded")
+    PTIPipeline.from_pretrained(tmp_path / "rounded").load_personalization(ada)
+    with torch.no_grad():
+        pipe.generator.to_image.weight.add_(0.1)
+    pipe.generator = pipe.generator
+    pipe.push_to_hub("me/base")
+    older = PTIPipeline.from_pretrained("me/base", variant="fp16")
+    older.load_personalization(ada)
+    with pytest.raises(InputError, match="load that base"):
+        PTIPipeline.from_pretrained("me/base").load_personalization(ada)
     pipe.push_to_hub("me/half", variant="bf16")
     with pytest.raises(WeightsError, match=r"has no model\.safetensors"):
         PTIPipeline.from_pretrained("me/half")
@@ -298,7 +341,7 @@ def test_the_command_line(hub: HubServer, pipe: PTIPipeline, photograph: torch.T
     assert "published, private" in pushed.output
     base = PTIPipeline.from_pretrained("me/base")
     base(photograph).personalization.save_pretrained(tmp_path / "ada")
-    assert "published, for everyone" in run("push", str(tmp_path / "ada"), "me/ada", "--no-private").output
+    assert "published: " in run("push", str(tmp_path / "ada"), "me/ada", "--no-private").output
     listed = run("list", "me/ada").output
     for fact in ("me/base", "deltas     compact", "subject", "lpips", "edits      the base's"):
         assert fact in listed
@@ -345,8 +388,29 @@ def hostile(folder: Path, kind: str) -> None:
         config["stored"]["delta"] = "exec"
     elif kind == "another base":
         config["base"]["fingerprint"] = "0" * 64
+    elif kind == "broadcast scales":
+        name = next(name for name in config["stored"]["coded"] if f"deltas.{name}.scale" in tensors)
+        tensors[f"deltas.{name}.scale"] = torch.ones(2**17, 1)
+        config["stored"]["coded"][name] = [2**17]
+        save_file(tensors, weights)
+    elif kind == "broadcast factors":
+        config["stored"]["coded"] = {"x": [16, 16]}
+        tensors |= {"deltas.x.left": torch.ones(16, 1, 99, 1), "deltas.x.right": torch.ones(1, 16, 1, 99)}
+        save_file(tensors, weights)
+    elif kind == "endless shape":
+        config["stored"]["coded"] = {"x": [2**61] * 10**5}
+    elif kind == "double":
+        tensors = {name: t.double() if name.startswith("pivots") else t for name, t in tensors.items()}
+        save_file(tensors, weights)
+    elif kind == "a name that steers":
+        config["identities"] = ["\x1b[2J"]
+    elif kind == "a relative folder as base":
+        config["base"]["repo"] = "b" * 300 + "/a"
+    elif kind == "a revision that is a path":
+        config["base"]["revision"] = "../../../etc/passwd"
     elif kind == "a folder as base":
-        config["base"] = {"name": str(folder.parent / "base"), "fingerprint": config["base"]["fingerprint"]}
+        del config["base"]["repo"]
+        config["base"]["name"] = str(folder.parent / "base")
     (folder / "personalization.json").write_text(json.dumps(config))
 
 
@@ -354,7 +418,8 @@ def hostile(folder: Path, kind: str) -> None:
     "kind",
     [
         "truncated", "huge header", "huge claim", "bomb", "huge factors", "negative", "no numbers", "packed noise",
-        "another way", "another base", "a folder as base",
+        "another way", "another base", "a folder as base", "broadcast scales", "broadcast factors", "endless shape",
+        "double", "a name that steers", "a relative folder as base", "a revision that is a path",
     ],
 )  # fmt: skip
 def test_a_hostile_personalisation_is_refused(
@@ -434,3 +499,28 @@ def test_what_else_is_in_a_repository_is_left_there(
     with pytest.raises(WeightsError, match=r"model_index\.json is of a 'os\.system'|names"):
         PTIPipeline.from_pretrained("you/foreign")
     shutil.rmtree(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("shape", [(), (0, 5), (5000,), (4096, 1), (64, 64), (128, 1, 5, 5), (1, 3000)])
+@pytest.mark.parametrize("kind", ["noise", "constant", "nearly constant", "zero", "rank one"])
+def test_what_is_compressed_is_near(shape: tuple[int, ...], kind: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    delta = 1e-3 * torch.randn(shape, generator=random)
+    if kind == "constant":
+        delta = torch.full(shape, 1e-3)
+    elif kind == "nearly constant":
+        delta = 1e-3 + 1e-3 * delta
+    elif kind == "zero":
+        delta = torch.zeros(shape)
+    elif kind == "rank one" and len(shape) > 1:
+        delta = delta[:, :1] * torch.ones(shape)
+    stored, record = compress({"x": delta}, "compact")
+    found = restore(stored, json.loads(json.dumps(record)))["x"]
+    assert found.shape == delta.shape
+    assert found.dtype == torch.float32
+    if delta.numel():
+        # Half a step at most, of 0.75 standard deviations of a row.
+        deviation = (delta.flatten(1) if delta.ndim > 1 else delta.reshape(1, -1)).std(1, correction=0).max()
+        assert (found - delta).abs().max() <= max(0.38 * deviation, 0.01 * delta.abs().max())
+    again, _ = compress({"x": delta}, "compact")
+    assert all(torch.equal(stored[name], again[name]) for name in stored)

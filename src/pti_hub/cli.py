@@ -6,12 +6,13 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pti_hub.checkpoints.hub import VARIANTS, fetch_folder, read_json, reading
+from pti_hub.checkpoints.hub import PATTERNS, VARIANTS, fetch_folder, fetch_repository, read_json, reading
 from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS
 from pti_hub.convert import convert as convert_file
 from pti_hub.convert import export as export_generator
@@ -198,12 +199,16 @@ def push(
 
     An upload that was interrupted is gone on with by the same command.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give that of a saved personalisation or pipeline")
     how = {"private": private, "branch": branch, "commit_message": message, "create_pr": pr, "token": token}
     if (folder / CONFIG_NAME).is_file():
         address = Personalization.from_pretrained(folder).push_to_hub(repo, delta=delta, **how)
     else:
-        address = PTIPipeline.from_pretrained(folder, device="cpu").push_to_hub(repo, variant=variant, **how)
-    typer.echo(f"published, {'private' if private else 'for everyone'}: {address}")
+        there = variant if (folder / "generator" / f"model.{variant}.safetensors").is_file() else None
+        pipe = PTIPipeline.from_pretrained(folder, device="cpu", variant=there)
+        address = pipe.push_to_hub(repo, variant=variant, **how)
+    typer.echo(f"published{', private' if private else ''}: {address}")
 
 
 @app.command()
@@ -215,15 +220,21 @@ def pull(
     token: Annotated[str | None, typer.Option(envvar="HF_TOKEN", help="By default that of hf auth login.")] = None,
 ) -> None:
     """Fetch a personalisation or a pipeline from the Hub into a folder."""
-    source = fetch_folder(repo, variant=variant, revision=revision, token=token)
+    source = fetch_repository(repo, variant=variant, revision=revision, token=token)
     folder = folder or Path(repo.split("/")[-1])
     marker = next((name for name in (INDEX_NAME, CONFIG_NAME) if (source / name).is_file()), None)
     if marker is None:
         raise WeightsError(
             f"{repo} is neither a pipeline nor a personalisation: it has no {INDEX_NAME} or {CONFIG_NAME}"
         )
-    with replaced_folder(folder, marker, owned={path.name for path in source.iterdir()}) as new:
-        shutil.copytree(source, new, dirs_exist_ok=True)
+    owned = {*PTIPipeline._owned, *Personalization._owned, "README.md", INDEX_NAME, CONFIG_NAME}
+    with replaced_folder(folder, marker, owned) as new:
+        # Other clients may have fetched more of it into the cache.
+        for path in (path for path in source.rglob("*") if path.is_file()):
+            name = path.relative_to(source)
+            if any(fnmatch(name.as_posix(), pattern) for pattern in PATTERNS):
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, new / name)
     typer.echo(f"saved in {folder}/")
 
 
@@ -247,13 +258,13 @@ def list_(
     if personal is not None:
         with reading(Path(repo), "fetch it again"):
             base = personal["base"]
-            typer.echo(f"base       {base.get('repo', base['name'])}, weights {str(base['fingerprint'])[:12]}…")
-            typer.echo(f"deltas     {personal.get('stored', {}).get('delta', 'exact')}")
-            typer.echo("identities")
+            _tell(f"base       {base.get('repo', base['name'])}, weights {str(base['fingerprint'])[:12]}…")
+            _tell(f"deltas     {personal.get('stored', {}).get('delta', 'exact')}")
+            _tell("identities")
             for name in personal["identities"]:
-                typer.echo(f"  {name:<20} {_figures(personal['metrics'].get(name, {}))}")
+                _tell(f"  {name:<20} {_figures(personal['metrics'].get(name, {}))}")
     if edits or personal is None:
-        typer.echo(f"edits      {', '.join(edits) or 'none'}")
+        _tell(f"edits      {', '.join(edits) or 'none'}")
     else:
         typer.echo("edits      the base's")
 
@@ -295,6 +306,11 @@ def export(
     """Write a generator for other code."""
     export_generator(PTIPipeline.from_pretrained(model, device="cpu").generator, file)
     typer.echo(f"saved in {file}")
+
+
+def _tell(text: str) -> None:
+    """Print what a stranger wrote: nothing of it may steer the terminal."""
+    typer.echo("".join(c if c.isprintable() else "?" for c in text))
 
 
 def _figures(metrics: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
 
 def place() -> PartialState:
     """Which of how many processes this is, and its device."""
-    # Only accelerate's larger classes look at its own variable.
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    # Only accelerate's larger classes look at its own variable. Shares of photographs may take hours more or less.
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=7))
 
 
 class LoopState:

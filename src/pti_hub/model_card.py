@@ -47,7 +47,7 @@ def pipeline_card(
         "A StyleGAN pipeline for editing real photographs by Pivotal Tuning.",
         *_picture(preview),
         _how(repo_id, subject, edits[0] if edits else None),
-        f"Edits: {', '.join(edits) or 'none'}.",
+        f"Edits: {', '.join(map(_plain, edits)) or 'none'}.",
     ]
     if identities:
         sections.append(f"Personalised to: {', '.join(map(_plain, identities))}. No photograph is stored.")
@@ -79,14 +79,14 @@ def personalization_card(
         The card, with the Hub's metadata.
     """
     where = base.get("repo", base["name"])
-    revision = f" at revision `{base['revision']}`" if "revision" in base else ""
+    revision = f" at revision `{_plain(base['revision'])}`" if "revision" in base else ""
     sections = [
         f"# Personalisation of {_plain(where)}",
         "Weight deltas and pivots learned by Pivotal Tuning. No photograph is stored.",
         *_picture(preview),
         _how(repo_id, f'"{_plain(identities[0])}"', "smile"),
         f"The base, `{_plain(where)}`{revision}, is found by itself; one with other weights than "
-        f"`{base['fingerprint'][:16]}…` is refused.",
+        f"`{_plain(base['fingerprint'])[:16]}…` is refused.",
         "## Identities",
         _table(
             ["identity", "LPIPS", "MSE", "‖w_p − w̄‖"],
@@ -113,7 +113,7 @@ def personalization_card(
 
 
 def _how(repo_id: str | None, subject: str, edit: str | None) -> str:
-    asked = f', edit="{edit}"' if edit else ""
+    asked = f', edit="{_plain(edit)}"' if edit else ""
     return f"""```python
 from pti_hub import PTIPipeline
 
@@ -140,8 +140,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name that can stand in a table, a sentence or a string of code, whatever it is."""
-    return re.sub(r'[\s|`"\\<>]+', " ", str(text)).strip()
+    """A name that can stand in a table, a sentence or a string of code, whatever it is: no markup, no picture."""
+    return re.sub(r'[\s|`"\\<>\[\]]+', " ", "".join(c if c.isprintable() else " " for c in str(text))).strip()
 
 
 def _origins(origins: Sequence[Mapping[str, str]]) -> str:

@@ -18,16 +18,19 @@ import torch
 from accelerate.utils import gather_object
 from huggingface_hub import ModelCard
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pti_hub.checkpoints.hub import (
+    COMMIT,
     VARIANTS,
     HubFolder,
     build,
     commit_of,
     fetch_folder,
+    fetch_repository,
     read_json,
     read_tensors,
     reading,
@@ -81,6 +84,7 @@ from pti_hub.tuners.personalization import CONFIG_NAME as PERSONALIZATION_NAME
 from pti_hub.version import __version__
 
 INDEX_NAME = "model_index.json"
+_ROUNDED_FROM = "rounded_from"
 
 PRESETS: dict[str, tuple[WProjectorConfig, PivotalTunerConfig]] = {
     "default": (WProjectorConfig(), PivotalTunerConfig()),
@@ -409,6 +413,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
     def generator(self, generator: Generator) -> None:
         generator.requires_grad_(False)
         self._generator = generator
+        # Whether these weights are those of the base, or what is left of them in another precision.
+        self._rounded = False
         self.base = {"name": self._name, "fingerprint": fingerprint(generator)}
         # Seconds of work that a second edit need not repeat.
         self._components = functools.cache(functools.partial(ganspace, generator))
@@ -436,6 +442,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise InputError(f"dtype={dtype}; expected a floating-point type such as torch.float32")
+        self._rounded |= dtype not in (None, torch.float32)
         try:
             for part in _NETWORKS:
                 if (network := getattr(self, part)) is not None:
@@ -548,6 +555,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         """
         state = place()
         if (known := KNOWN_CHECKPOINTS.get(str(pretrained_model_name_or_path))) is not None:
+            if variant is not None:
+                raise InputError(f"variant={variant!r}: {known.name} is built here and has none; pass torch_dtype=")
             folder = cache_folder(known.name)
             with state.local_main_process_first():
                 if force_download or not (folder / INDEX_NAME).is_file():
@@ -571,33 +580,51 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             raise InputError(
                 f"{pretrained_model_name_or_path} is a pipeline of its own; base= is for a personalisation"
             )
+        return cls._from_folder(folder, remedy, preset, device, torch_dtype, variant)
+
+    @classmethod
+    def _from_folder(
+        cls,
+        folder: Path,
+        remedy: str,
+        preset: str | None,
+        device: torch.device | str | None,
+        torch_dtype: torch.dtype | None,
+        variant: str | None,
+    ) -> PTIPipeline:
         with reading(folder, remedy):
             pipe = cls._load(folder, variant)
-        if (commit := commit_of(folder)) is not None:
-            pipe.base |= {"repo": str(pretrained_model_name_or_path), "revision": commit}
+        pipe.base |= commit_of(folder)
         if preset is not None:
             pipe.set_preset(preset)
-        return pipe.to(device if device is not None else state.device, torch_dtype)
+        return pipe.to(device if device is not None else place().device, torch_dtype)
 
     @classmethod
     def _on_base(
         cls, personalization: Personalization, base: str | Path | PTIPipeline | None, options: Mapping[str, Any]
     ) -> PTIPipeline:
         """The pipeline that a personalisation was tuned on, with its identities."""
-        if isinstance(base, PTIPipeline):
-            base.load_personalization(personalization)
-            return base
         told = personalization.base
-        where = str(base) if base is not None else told.get("repo", told["name"])
-        # A file of somebody else's may name a repository, but no folder of this machine.
-        if base is None and where not in KNOWN_CHECKPOINTS and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", where):
-            raise WeightsError(f"it was tuned on {where!r}, which is neither known nor a Hub id; pass base=FOLDER")
-        revision = told.get("revision") if base is None else None
-        if where not in KNOWN_CHECKPOINTS:
-            folder = fetch_folder(where, revision=revision, variant=options["variant"], **_download(options))
+        where = told.get("repo", told["name"])
+        if isinstance(base, PTIPipeline):
+            pipe = base
+        elif base is not None or where in KNOWN_CHECKPOINTS:
+            pipe = cls.from_pretrained(base if base is not None else where, **options)
+        else:
+            # A file of somebody else's may name a repository at a commit, and nothing else: no folder of this machine.
+            revision = told.get("revision")
+            if not re.fullmatch(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", where) or not COMMIT.fullmatch(
+                revision or "0" * 40
+            ):
+                raise WeightsError(
+                    f"it was tuned on {where[:100]!r}, which is neither known nor a Hub id; pass base=FOLDER"
+                )
+            how = {key: options[key] for key in ("preset", "device", "torch_dtype", "variant")}
+            download = {key: value for key, value in options.items() if key not in how}
+            folder = fetch_repository(where, revision=revision, variant=how["variant"], **download)
             if not (folder / INDEX_NAME).is_file():
                 raise WeightsError(f"{where} is no pipeline, but a personalisation was tuned on it; pass base=FOLDER")
-        pipe = cls.from_pretrained(where, revision=revision, **options)
+            pipe = cls._from_folder(folder, "fetch it again", **how)
         pipe.load_personalization(personalization)
         return pipe
 
@@ -635,9 +662,10 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             name=str(index["name"]),
             origins=[{key: str(origin[key]) for key in ("part", "origin", "licence")} for origin in index["origins"]],
         )
-        if variant is not None:
-            # The same base, in other words; what was tuned on the one goes with the other.
-            pipe.base["fingerprint"] = str(index["fingerprint"])
+        with safe_open(_weights(folder / "generator", variant), "pt") as file:
+            # Rounded weights are the same base in other words: what was tuned on the one goes with the other.
+            if (rounded_from := (file.metadata() or {}).get(_ROUNDED_FROM)) is not None:
+                pipe.base["fingerprint"], pipe._rounded = rounded_from, True
         pipe.parse(list(pipe.edits.values()))
         if (folder / "personalization").is_dir():
             pipe.load_personalization(Personalization._load(folder / "personalization"))
@@ -688,11 +716,14 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             network.save_pretrained(save_directory / part)
             # One card, the pipeline's, tells of all its weights.
             (save_directory / part / "README.md").unlink()
-            if variant is not None:
+            if variant is not None or self._rounded:
                 exact = save_directory / part / "model.safetensors"
-                halved = {name: t.to(VARIANTS[variant]) for name, t in read_tensors(exact).items()}
-                save_file(halved, exact.with_name(f"model.{variant}.safetensors"), metadata={"format": "pt"})
+                weights = read_tensors(exact)
                 exact.unlink()
+                if variant is not None:
+                    weights = {name: tensor.to(VARIANTS[variant]) for name, tensor in weights.items()}
+                metadata = {"format": "pt", _ROUNDED_FROM: self.base["fingerprint"]}
+                save_file(weights, _weights(save_directory / part, variant, there=False), metadata=metadata)
         for part in _METHODS:
             method = getattr(self, part)
             index[part] = ["pti_hub", type(method).__name__]
@@ -702,7 +733,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             save_edits(save_directory / "edits", self.edits)
         if self.personalization is not None:
             self.personalization.save_pretrained(save_directory / "personalization")
-        index |= {"aligns_faces": self.aligns_faces, "origins": self.origins, "fingerprint": self.base["fingerprint"]}
+        index |= {"aligns_faces": self.aligns_faces, "origins": self.origins}
         _write_json(save_directory / INDEX_NAME, index)
 
     def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
@@ -902,8 +933,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
 def _labelled(named: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:
     """Photographs by the name of their pivot."""
-    if not all(isinstance(name, str) and name.strip() for name in named):
-        raise InputError(f"identities named {list(named)}; expected texts")
+    if not all(isinstance(name, str) and name.strip() and name.isprintable() for name in named):
+        raise InputError(f"identities named {list(named)}; expected texts that can be printed")
     if numbered := [name for name in named if re.fullmatch(r".*/[1-9]\d*", name)]:
         raise InputError(f"identities named {numbered}; such names are given to one person's several photographs")
     if not named:
@@ -927,20 +958,16 @@ def _check_seed(seed: Any) -> None:
         raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
 
 
-def _weights(folder: Path, variant: str | None) -> Path:
+def _weights(folder: Path, variant: str | None, there: bool = True) -> Path:
     """The weight file of a part in a precision.
 
     Raises:
         WeightsError: It is not there, or in others alone.
     """
     path = folder / ("model.safetensors" if variant is None else f"model.{variant}.safetensors")
-    if not path.is_file():
+    if there and not path.is_file():
         raise WeightsError(f"{folder} has no {path.name}; where weights are in another precision, pass variant=")
     return path
-
-
-def _download(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: options[key] for key in ("token", "cache_dir", "local_files_only", "force_download")}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

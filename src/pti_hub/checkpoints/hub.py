@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -34,8 +35,17 @@ from pti_hub.model_card import PREVIEW_NAME
 VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """Other precisions that weights are published in, by the name that files carry: `model.fp16.safetensors`."""
 
-# Nothing else is ever fetched: no code, no pickles.
-_PATTERNS = ["*.json", "*.safetensors", "README.md"]
+PATTERNS = [
+    "README.md",
+    "*.json",
+    *(f"{folder}{name}.safetensors" for folder in ("", "*/") for name in ("model*", "edits", "personalization")),
+]
+"""What is fetched of a repository, and nothing else ever: no code, no pickles."""
+
+_VARIANT = re.compile(r"/model(\.\w+)?\.safetensors$")
+
+COMMIT = re.compile("[0-9a-f]{40}")
+"""A commit's name."""
 
 _MAX_JSON = 1 << 24
 # What a network is described by: no size of a layer is larger, no list of layers longer.
@@ -101,12 +111,14 @@ class HubFolder(ModelHubMixin):
     ) -> str:
         """Upload to a Hub repository, which is made where there is none, as one commit.
 
-        An upload that was interrupted is gone on with by the same call: files that arrived are not sent again.
+        An upload that was interrupted is gone on with by the same call: files that arrived are not sent again. What an
+        earlier push left there and this one does not have, such as people who are no longer in it, is deleted by the
+        same commit; its history keeps it.
 
         Args:
             repo_id: `"me/ada"`, or `"ada"` for one's own.
             saving: How, in terms of the class.
-            private: Whether only you may see it. `True`, the default, also refuses a repository that is public already.
+            private: Whether only you may see it, unless `False`; a repository that is public already is refused then.
             token: Token for the Hub; by default that of `hf auth login`.
             branch: Where to; made where there is none.
             create_pr: Whether to open a pull request in place of a commit.
@@ -120,21 +132,40 @@ class HubFolder(ModelHubMixin):
             Address of the commit.
 
         Raises:
-            InputError: The repository is public and was to be private, or the name is none.
+            InputError: The repository is public and was to be private, holds something else, or the name is none.
             SaveError: The Hub refuses or can't be reached.
         """
-        with _explained(repo_id, SaveError), TemporaryDirectory() as temporary:
-            api = HfApi(token=token)
-            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            if private and not api.model_info(repo_id).private:
-                raise InputError(f"{repo_id} is public already; pass private=False to publish there, or another name")
-            if branch is not None:
-                api.create_branch(repo_id, branch=branch, exist_ok=True)
+        if branch is not None and create_pr:
+            raise InputError(f"branch={branch!r} and create_pr=True were given; a pull request has a branch of its own")
+        secret = private is not False
+        with TemporaryDirectory() as temporary, _explained(repo_id, SaveError):
+            # First what may fail here.
             folder = Path(temporary) / "repository"
             self.save_pretrained(folder, saving=saving)
             if preview is not None:
-                save_image(preview, folder / PREVIEW_NAME)
+                save_image(preview.convert("RGB"), folder / PREVIEW_NAME)
+            api = HfApi(token=token)
+            repo_id = api.create_repo(repo_id, private=secret, exist_ok=True).repo_id
+            if secret and not api.model_info(repo_id).private:
+                raise InputError(f"{repo_id} is public already; pass private=False to publish there, or another name")
+            if branch is not None:
+                api.create_branch(repo_id, branch=branch, exist_ok=True)
             self.generate_model_card(repo_id, preview is not None).save(folder / "README.md")
+            there = api.list_repo_files(repo_id, revision=branch)
+            if self._marker not in there and (
+                others := {"model_index.json", "personalization.json"}.intersection(there)
+            ):
+                raise InputError(f"{repo_id} holds something else ({others.pop()}); give another repository")
+            new = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+            stale = [
+                glob.escape(path)
+                for path in there
+                if path not in new
+                and path.split("/")[0] in {*self._owned, PREVIEW_NAME}
+                # The same in another precision.
+                and not (_VARIANT.search(path) and path.split("/")[0] in new)
+            ]
+            given = [delete_patterns] if isinstance(delete_patterns, str) else delete_patterns or []
             commit = api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,
@@ -143,7 +174,7 @@ class HubFolder(ModelHubMixin):
                 create_pr=create_pr,
                 allow_patterns=allow_patterns,
                 ignore_patterns=ignore_patterns,
-                delete_patterns=delete_patterns,
+                delete_patterns=[*stale, *given] or None,
             )
             return str(commit.pr_url or commit.commit_url)
 
@@ -176,22 +207,36 @@ def fetch_folder(name_or_path: str | Path, *, variant: str | None = None, **down
         InputError: There is no such variant.
         WeightsError: Neither is there, or the Hub can't be reached.
     """
+    return (
+        Path(name_or_path) if is_folder(name_or_path) else fetch_repository(name_or_path, variant=variant, **download)
+    )
+
+
+def fetch_repository(name: str | Path, *, variant: str | None = None, **download: Any) -> Path:
+    """The snapshot of a Hub repository, whatever folders are called here; arguments as of `fetch_folder`."""
     if variant is not None and variant not in VARIANTS:
         raise InputError(f"variant={variant!r}; expected one of {', '.join(VARIANTS)}")
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        return folder
     others = [f"*.{name}.safetensors" for name in VARIANTS if name != variant]
     ignore = others if variant is None else [*others, "*/model.safetensors"]
-    patterns = download.pop("allow_patterns", _PATTERNS)
-    with _explained(str(name_or_path), WeightsError):
-        return Path(snapshot_download(str(name_or_path), allow_patterns=patterns, ignore_patterns=ignore, **download))
+    patterns = download.pop("allow_patterns", PATTERNS)
+    with _explained(str(name), WeightsError):
+        return Path(snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=ignore, **download))
 
 
-def commit_of(folder: Path) -> str | None:
-    """The commit that a snapshot in the Hub's cache is of; none for other folders."""
-    found = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
-    return folder.name if found else None
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; a name that can be none is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def commit_of(folder: Path) -> dict[str, str]:
+    """`"repo"` and `"revision"` of a snapshot in the Hub's cache; empty for other folders."""
+    cache = re.fullmatch(r"models--([\w.-]+?)--([\w.-]+)", folder.parent.parent.name)
+    if cache is None or folder.parent.name != "snapshots" or not COMMIT.fullmatch(folder.name):
+        return {}
+    return {"repo": "/".join(cache.groups()), "revision": folder.name}
 
 
 @contextmanager
@@ -222,8 +267,12 @@ def _explained(repo_id: str, kind: type[SaveError] | type[WeightsError]) -> Iter
         raise kind(f"{what}: {_STATUS.get(status or 0, one_line(error))}") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise kind(f"{what} and could not be had from the Hub: {one_line(error)}") from error
-    # Whatever transport the client uses has errors of its own.
+    except (OSError, ValueError, RuntimeError) as error:
+        raise kind(f"{what}: {one_line(error)}") from error
     except Exception as error:
+        # Whatever transport the client uses has errors of its own.
+        if not any(base.__module__.startswith(("httpx", "httpcore")) for base in type(error).__mro__):
+            raise
         raise kind(f"{what}, and the Hub can't be reached ({one_line(error)}); try again later") from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from PIL import Image
 from torch import Tensor, nn
 
+from pti_hub.checkpoints.hub import build, fetch_folder
 from pti_hub.encoders.ir_se import ResidualBody
 from pti_hub.faces import Face, align
 from pti_hub.images import to_tensor
@@ -25,6 +28,18 @@ class ArcFace(ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=[
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(512), nn.Identity(), nn.Flatten(), nn.Linear(512 * 7 * 7, 512), nn.BatchNorm1d(512)
         )
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> ArcFace:
+        """The network of a folder that `pti-hub convert` wrote, or of a Hub repository.
+
+        Raises:
+            WeightsError: It can't be had, is damaged or of another network.
+        """
+        folder = fetch_folder(name_or_path)
+        network = build(cls, {}, folder / "model.safetensors")
+        assert isinstance(network, cls)
+        return network
 
     def forward(self, images: Tensor) -> Tensor:
         """Unit vectors `[B, 512]` of FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1]; differentiable."""

@@ -11,6 +11,8 @@ from pti_hub.errors import InputError
 from pti_hub.evaluation.results import Results, differences
 from pti_hub.evaluation.tables import EXHIBITS, Cell, Measure, cell, values_of, write_text
 
+_FEWEST = 5
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -34,9 +36,10 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """Which folder is better, where the interval leaves 0 out and there is a better."""
+        """Which folder is better, where the interval of at least five photographs leaves 0 out."""
         low, high = self.difference.low, self.difference.high
-        if not self.better or low <= 0 <= high:
+        # An interval of a handful of photographs is narrower than what is known.
+        if not self.better or low <= 0 <= high or self.difference.count < _FEWEST:
             return ""
         return "second" if (low > 0) == (self.better > 0) else "first"
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from PIL import Image
 
 from pti_hub.checkpoints.hub import one_line
-from pti_hub.errors import ImageError, InputError, MissingDependencyError
+from pti_hub.errors import InputError, MissingDependencyError
 from pti_hub.images import load_image
 
 CELEBA_HQ = "mattymchen/celeba-hq"
@@ -59,15 +60,18 @@ def open_photographs(
     folder = Path(source)
     try:
         if folder.is_dir():
-            rows = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train", streaming=True)
+            # Not by its own loader, which takes words in names, such as test, for splits, and brackets for patterns.
+            known = Image.registered_extensions()
+            paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
+            pictures = datasets.Features({"image": datasets.Image(decode=False)})
+            rows = datasets.Dataset.from_dict({"image": paths}, pictures).to_iterable_dataset()
         else:
             rows = datasets.load_dataset(str(source), split=split, streaming=True)
         columns = dict(rows.features or {})
     # What is wrong with a data set surfaces as whatever its reader raises.
     except Exception as error:
-        kind = "folder" if folder.is_dir() else "data set"
         raise InputError(
-            f"the {kind} {source} can't be read ({one_line(error)}); give a folder of pictures or a data set's id"
+            f"{source} can't be read ({one_line(error)}); give a folder of pictures or a data set's id"
         ) from error
     pictured = [name for name, feature in columns.items() if isinstance(feature, datasets.Image)]
     if column is None and len(pictured) == 1:
@@ -79,10 +83,11 @@ def open_photographs(
             if column is not None
             else f"{source} has the columns {', '.join(columns) or 'none'}; expected one of pictures, or tell which"
         )
+    assert column is not None
     # Undecoded, so that one damaged file does not end the run.
-    rows = rows.cast_column(column, datasets.Image(decode=False))
+    rows = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     names: set[str] = set()
-    for i, row in enumerate(rows if count is None else rows.take(count)):
+    for i, row in enumerate(_reading(rows if count is None else rows.take(count), source)):
         name = _name((row[column] or {}).get("path"), folder)
         # A data set may call several pictures alike.
         name = f"{i:06d}{name and '-'}{name}" if not name or name in names else name
@@ -92,23 +97,39 @@ def open_photographs(
         raise InputError(f"{source} is empty; expected pictures")
 
 
+def _reading(rows: Iterable[dict[str, Any]], source: str | Path) -> Iterator[dict[str, Any]]:
+    """The rows; what goes wrong on the way is one line."""
+    try:
+        yield from rows
+    except Exception as error:
+        raise InputError(f"{source} can't be read any further ({one_line(error)}); the same call goes on") from error
+
+
 def _name(path: str | None, folder: Path) -> str:
     if path is None:
         return ""
+    # Of an archive's address what is inside it.
+    path = path.partition("::")[0]
     try:
-        return Path(path).resolve().relative_to(folder.resolve()).as_posix()
+        name = Path(path).resolve().relative_to(folder.resolve()).as_posix()
     except ValueError:
-        return Path(path).name
+        name = Path(path).name
+    # A file's name need not be text.
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _photograph(name: str, entry: Any) -> Photograph:
     data, path = (entry or {}).get("bytes"), (entry or {}).get("path")
     try:
+        if data is None and path is not None and "://" in path:
+            with fsspec.open(path, "rb") as file:
+                data = file.read()
         if data is not None:
             with Image.open(io.BytesIO(data)) as image:
                 return Photograph(name, load_image(image))
         if path is not None:
             return Photograph(name, load_image(path))
-    except (ImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    # Pillow's readers, and those of the net, raise whatever they like.
+    except Exception as error:
         return Photograph(name, None, one_line(error))
     return Photograph(name, None, "no picture in this row")

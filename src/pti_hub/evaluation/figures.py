@@ -11,11 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 from pti_hub.errors import MissingDependencyError
 from pti_hub.evaluation.methods import ALPHAS
 from pti_hub.evaluation.results import Results
-from pti_hub.evaluation.tables import Table, values_of
+from pti_hub.evaluation.tables import Table, cell, values_of
 from pti_hub.files import saving
 from pti_hub.images import save_image
 
 _TILE, _LABEL, _PAGE = 128, 18, 6
+_SIDES = ("target", "random latents")
 
 
 def draw(name: str, results: Results, methods: Sequence[str] | None = None) -> list[Path]:
@@ -88,11 +89,11 @@ def _bars(table: Table, figure: Any) -> None:
     for i, quantity in enumerate(("LPIPS", "MSE")):
         axis = figure.add_subplot(1, 2, i + 1)
         for k, method in enumerate(table.methods):
-            cells = [table.cells[f"{quantity}, {what}", method] for what in ("target", "random latents")]
+            cells = [table.cells.get((f"{quantity}, {what}", method), cell([])) for what in _SIDES]
             errors = [[c.mean - c.low for c in cells], [c.high - c.mean for c in cells]]
             axis.bar([x + k * width for x in (0, 1)], [c.mean for c in cells], width, yerr=errors, label=method)
         middle = (len(table.methods) - 1) * width / 2
-        axis.set_xticks([middle, 1 + middle], ["target", "random latents"])
+        axis.set_xticks([middle, 1 + middle], _SIDES)
         axis.set_ylabel(quantity)
     figure.axes[0].legend(frameon=False, fontsize=8)
 
@@ -103,14 +104,12 @@ def _lines(table: Table, figure: Any) -> None:
     methods = {f"pti_alpha{alpha}": alpha for alpha in ALPHAS if f"pti_alpha{alpha}" in table.methods}
     for i, quantity in enumerate(("LPIPS", "MSE")):
         axis = figure.add_subplot(1, 2, i + 1)
-        for k, what in enumerate(("target", "random latents")):
-            label = f"{quantity}, {what}"
-            axis.plot(
-                list(methods.values()), [table.cells[label, m].mean for m in methods], "o-", color=f"C{k}", label=what
-            )
-            if "pti" in table.methods:
-                axis.axhline(table.cells[label, "pti"].mean, color=f"C{k}", linestyle=":")
-        axis.set_xscale("log", base=2)
+        for k, what in enumerate(_SIDES):
+            means = {m: table.cells.get((f"{quantity}, {what}", m), cell([])).mean for m in (*methods, "pti")}
+            axis.plot(list(methods.values()), [means[m] for m in methods], "o-", color=f"C{k}", label=what)
+            axis.axhline(means["pti"], color=f"C{k}", linestyle=":")
+        if methods:
+            axis.set_xscale("log", base=2)
         axis.set_xlabel("α (dotted: no locality)")
         axis.set_ylabel(quantity)
     figure.axes[0].legend(frameon=False, fontsize=8)

@@ -18,6 +18,7 @@ from pti_hub.errors import InputError, MissingDependencyError
 from pti_hub.evaluation.methods import Method
 from pti_hub.evaluation.samples import SampleDistance
 from pti_hub.faces import Face, FaceAnalyzer, embedding, head_pose, widest
+from pti_hub.faces.detector import import_dlib
 from pti_hub.generators import latent_statistics, tuned_synthesis
 from pti_hub.images import to_tensor
 from pti_hub.loops import reused_memory
@@ -97,6 +98,8 @@ class Measurements:
             raise InputError(f"no metric is named {', '.join(unknown)}; there are {', '.join(METRICS)}")
         if "edits" in groups and (missing := [name for name in EDITS if name not in self.pipe.edits]):
             raise InputError(f"{self.pipe.name!r} has no direction {', '.join(missing)}; measure without edits")
+        if {"identity", "edits"} & set(groups):
+            import_dlib()
         if "fid" in groups and self._distance is None:
             self._distance = SampleDistance(self.pipe, self.samples)
 
@@ -111,7 +114,7 @@ class Measurements:
             self._pivots.clear()
             self._target = target
         # 1. The pivot, which a method and the same with tuning share.
-        key = (type(method.projector), method.projector.config)
+        key = (type(method.projector), method.projector.config, id(getattr(method.projector, "encoder", None)))
         if key not in self._pivots:
             start = time.perf_counter()
             projection = method.projector.project(pipe.generator, pipe.projector_perceptual, target, self.seed)
@@ -151,8 +154,10 @@ class Measurements:
         row["mse"] = F.mse_loss(picture, target)
         shown = picture.clamp(-1, 1)
         row["psnr"] = self._image.peak_signal_noise_ratio(shown, target, data_range=2.0)
-        similarity = self._image.multiscale_structural_similarity_index_measure(shown, target, data_range=2.0)
-        row["ms_ssim"] = 1 - similarity
+        # Five scales of an 11 px window need as much.
+        if min(target.shape[2:]) > 160:
+            similarity = self._image.multiscale_structural_similarity_index_measure(shown, target, data_range=2.0)
+            row["ms_ssim"] = 1 - similarity
         return {name: float(value.item()) for name, value in row.items()}
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -37,9 +38,12 @@ class Results:
         with saving(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.rows = read_rows(self.folder)
+        self._done: dict[tuple[str, str], set[str]] = {}
         for row in self.rows:
-            if row.get("settings") != self.settings:
-                other = differences(row.get("settings"), self.settings)
+            self._done.setdefault((row["image"], row["method"]), set()).update(row["groups"])
+            # Kept once, not with every row.
+            if (settings := row.pop("settings", None)) != self.settings:
+                other = differences(settings, self.settings)
                 raise InputError(
                     f"{self.folder} holds results of other settings ({other}); give another folder, or ask for what it "
                     "was begun with"
@@ -60,7 +64,7 @@ class Results:
 
     def missing(self, image: str, method: str, groups: Collection[str]) -> list[str]:
         """Those of the groups of numbers that were not measured yet."""
-        done = {g for row in self.rows if (row["image"], row["method"]) == (image, method) for g in row["groups"]}
+        done = self._done.get((image, method), set())
         return [group for group in groups if group not in done]
 
     def add(self, image: str, method: str, groups: Collection[str], values: Mapping[str, Any]) -> None:
@@ -69,17 +73,21 @@ class Results:
         Raises:
             SaveError: The disk is full, or the place not writable.
         """
-        row = {"image": image, "method": method, "groups": sorted(groups), **values, "settings": self.settings}
-        with saving(self.path):
-            whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"\n", b"")
-            with self.path.open("a", encoding="utf-8") as file:
-                # A line that a kill cut short must not swallow this one.
-                file.write(("" if whole else "\n") + json.dumps(row, ensure_ascii=False) + "\n")
+        row = {"image": image, "method": method, "groups": sorted(groups), **values}
+        line = json.dumps({**row, "settings": self.settings}, ensure_ascii=False).encode() + b"\n"
+        with saving(self.path), self.path.open("ab+") as file:
+            # A line that a kill cut short must not swallow this one.
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read() == b"\n" else b"\n" + line
+            file.write(line)
         self.rows.append(row)
+        self._done.setdefault((image, method), set()).update(row["groups"])
 
     def skip(self, image: str, problem: str) -> None:
         """Keep why a photograph could not be measured."""
-        self.add(image, "none", (), {"problem": problem})
+        if self.problems.get(image) != problem:
+            self.add(image, "none", (), {"problem": problem})
 
     def add_pictures(self, image: str, method: str, pictures: Mapping[str, Image.Image]) -> None:
         """Keep small pictures of a method, by what they show.
@@ -123,8 +131,9 @@ class Results:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Photographs that were skipped, and why."""
-        return {row["image"]: row["problem"] for row in self.rows if "problem" in row}
+        """Photographs that were skipped, and why: those nothing was measured of."""
+        measured = set(self.images)
+        return {row["image"]: row["problem"] for row in self.rows if "problem" in row and row["image"] not in measured}
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

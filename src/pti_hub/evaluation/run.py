@@ -37,7 +37,7 @@ def evaluate(
     for _, groups in methods:
         measurements.check(groups)
     for i, photograph in enumerate(photographs):
-        if i % place().num_processes != place().process_index or photograph.name in results.problems:
+        if i % place().num_processes != place().process_index:
             continue
         missing = [(m, rest) for m, groups in methods if (rest := results.missing(photograph.name, m.name, groups))]
         if not missing:
@@ -46,14 +46,14 @@ def evaluate(
             if photograph.image is None:
                 raise InputError(photograph.problem)
             aligned = measurements.pipe.prepare(photograph.image, align="auto" if align else False)
+            for method, groups in missing:
+                measured = measurements(method, aligned, groups)
+                if measured.pictures:
+                    # The row is the last thing written: without it all is done again.
+                    results.add_pictures(photograph.name, "photograph", {"photograph": thumbnail(aligned)})
+                    results.add_pictures(photograph.name, method.name, measured.pictures)
+                results.add(photograph.name, method.name, groups, measured.values)
         except InputError as error:
+            # It is tried again by the next call, in case it was mended.
             results.skip(photograph.name, str(error))
-            continue
-        for method, groups in missing:
-            measured = measurements(method, aligned, groups)
-            if measured.pictures:
-                # The row is the last thing written: without it all is done again.
-                results.add_pictures(photograph.name, "photograph", {"photograph": thumbnail(aligned)})
-                results.add_pictures(photograph.name, method.name, measured.pictures)
-            results.add(photograph.name, method.name, groups, measured.values)
     place().wait_for_everyone()

@@ -71,10 +71,11 @@ class SampleDistance:
         # They are given features in place of pictures.
         same = nn.Identity()
         same.num_features = width  # type: ignore[assignment]
+        # Each process has photographs of its own, and samples of its own generators.
         subset = min(1000, self._count // 2)
         return {
-            "fid": FrechetInceptionDistance(same, reset_real_features=False),
-            "kid": KernelInceptionDistance(same, subset_size=subset, reset_real_features=False),
+            "fid": FrechetInceptionDistance(same, reset_real_features=False, sync_on_compute=False),
+            "kid": KernelInceptionDistance(same, subset_size=subset, reset_real_features=False, sync_on_compute=False),
         }
 
     @torch.no_grad()

@@ -175,18 +175,26 @@ class Table:
         }
 
     def best(self, measure: Measure) -> str | None:
-        """The method that is best in a measure, where one can be."""
-        means = {method: self.cells[measure.label, method].mean for method in self.methods}
-        means = {method: mean for method, mean in means.items() if not math.isnan(mean)}
-        if not measure.better or not means:
+        """The method that is best in a measure, where one can be, over the photographs that all were measured on."""
+        found = {method: values_of(self.rows[method], measure) for method in self.methods}
+        found = {method: values for method, values in found.items() if values}
+        common = set.intersection(*(set(values) for values in found.values())) if found else set()
+        if not measure.better or not common:
             return None
-        return max(means, key=lambda method: means[method] * measure.better)
+        return max(found, key=lambda method: sum(found[method][image] for image in common) * measure.better)
 
     @property
     def note(self) -> str:
         """How many photographs the means are over."""
-        counts = [f"{m} {max(self.cells[x.label, m].count for x in self.measures)}" for m in self.methods]
-        return f"Means with 95 % bootstrap intervals over photographs: {', '.join(counts)}."
+        counts = {m: max(self.cells[x.label, m].count for x in self.measures) for m in self.methods}
+        fewer = [
+            f"{x.label} of {m} {c.count}"
+            for x in self.measures
+            for m in self.methods
+            if (c := self.cells[x.label, m]).count < counts[m]
+        ]
+        text = ", ".join(f"{method} {count}" for method, count in counts.items())
+        return f"Means with 95 % bootstrap intervals over photographs: {', '.join([text, *fewer])}."
 
     def to_markdown(self) -> str:
         """A table with ours, the interval, and the paper's figure in brackets."""

@@ -23,7 +23,7 @@ DELTAS: dict[str, float | None] = {"exact": None, "half": None, "compact": 0.75,
 """Ways to store deltas by name, and of those that round the step in standard deviations of a row; docs/hub.md says what
 each costs."""
 
-MAX_WEIGHTS = 1 << 28
+MAX_WEIGHTS = 1 << 27
 """Weights of the largest generator whose deltas are read."""
 
 _CODES = "codes"
@@ -59,15 +59,17 @@ def compress(deltas: Mapping[str, Tensor], delta: str) -> tuple[dict[str, Tensor
     tensors: dict[str, Tensor] = {}
     codes, coded = [], {}
     for name, d in plain.items():
-        matrix = d.float().reshape(d.shape[0], -1) if d.ndim > 1 else d.float()[None]
         if d.numel() < _SMALL:
             tensors[name] = d.to(torch.bfloat16)
-        elif (factors := _factors(matrix)) is not None:
+            continue
+        matrix = d.float().reshape(d.shape[0], -1) if d.ndim > 1 else d.float()[None]
+        if (factors := _factors(matrix)) is not None:
             tensors[f"{name}.left"], tensors[f"{name}.right"] = factors
             coded[name] = list(d.shape)
         else:
-            # What was rounded is the scale to divide by.
-            scale = (step * matrix.std(1)).clamp_min(1e-30).to(torch.bfloat16)
+            # Nothing may fall outside of the codes; and what was rounded is the scale to divide by.
+            scale = torch.maximum(step * matrix.std(1, correction=0), matrix.abs().amax(1) / 125)
+            scale = scale.clamp_min(1e-30).to(torch.bfloat16)
             shift = _dither(matrix.shape)
             codes.append((matrix / scale.float()[:, None] + shift).round().clamp(-127, 127).to(torch.int8))
             tensors[f"{name}.scale"] = scale
@@ -94,8 +96,9 @@ def restore(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[st
             f"deltas are stored as {record['delta']!r}; known are {', '.join(DELTAS)}, so update pti-hub"
         )
     shapes = {str(name): torch.Size(shape) for name, shape in record.get("coded", {}).items()}
-    claimed = sum(map(math.prod, shapes.values()))
-    if claimed > MAX_WEIGHTS or any(size < 1 for shape in shapes.values() for size in shape):
+    odd = any(len(shape) > 8 or not all(0 < size <= MAX_WEIGHTS for size in shape) for shape in shapes.values())
+    claimed = math.inf if odd else sum(map(math.prod, shapes.values()))
+    if claimed > MAX_WEIGHTS:
         raise WeightsError(f"deltas of {claimed:.3g} weights are claimed; expected at most {MAX_WEIGHTS:.3g}")
     parts = {f"{name}.{part}" for name in shapes for part in ("left", "right", "scale")} | {_CODES}
     deltas = {name: t.float() for name, t in tensors.items() if name not in parts}
@@ -106,12 +109,16 @@ def restore(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[st
         if name in rounded:
             assert codes is not None
             scale = tensors[f"{name}.scale"].float()
+            if scale.shape != (shape[0] if len(shape) > 1 else 1,):
+                raise WeightsError(f"scales {list(scale.shape)} are not those of a delta {list(shape)}")
             matrix = codes[start : start + shape.numel()].reshape(scale.numel(), -1)
             start += shape.numel()
             deltas[name] = ((matrix - _dither(matrix.shape)) * scale[:, None]).reshape(shape)
         else:
             left, right = tensors[f"{name}.left"].float(), tensors[f"{name}.right"].float()
-            if (left.shape[0] * right.shape[1], left.shape[1]) != (shape.numel(), right.shape[0]):
+            rows = shape[0] if len(shape) > 1 else 1
+            fits = left.ndim == right.ndim == 2 and left.shape[1] == right.shape[0]
+            if not fits or (left.shape[0], right.shape[1]) != (rows, shape.numel() // rows):
                 raise WeightsError(f"factors {list(left.shape)} and {list(right.shape)} are no delta {list(shape)}")
             deltas[name] = (left @ right).reshape(shape)
     return deltas
@@ -129,10 +136,9 @@ def _factors(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def _dither(shape: torch.Size) -> Tensor:
-    """Numbers in [-0.5, 0.5), spread evenly by the golden ratio, the same everywhere."""
-    return torch.from_numpy(((np.arange(math.prod(shape)) * 0.6180339887498949) % 1 - 0.5).astype(np.float32)).view(
-        shape
-    )
+    # Numbers in [-0.5, 0.5), spread evenly by the golden ratio, the same everywhere: multiplication wraps around.
+    turns = np.arange(math.prod(shape), dtype=np.uint32) * np.uint32(2654435769)
+    return torch.from_numpy(turns.astype(np.float32)).div_(2.0**32).sub_(0.5).view(shape)
 
 
 def _unpack(packed: Tensor, count: int) -> Tensor:

@@ -28,7 +28,8 @@ def interpolated_code(pivot: Tensor, w_z: Tensor, alpha: float) -> Tensor:
         w_r `[B, num_ws, w_dim]`.
     """
     direction = w_z - pivot
-    return pivot + alpha * direction / direction.flatten(1).norm(dim=1)[:, None, None]
+    # A random pivot may be the very code that is drawn.
+    return pivot + alpha * direction / direction.flatten(1).norm(dim=1).clamp_min(1e-8)[:, None, None]
 
 
 def locality_loss(

@@ -58,7 +58,11 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         self._hub_mixin_config = None  # `config.json` would repeat what CONFIG_NAME holds
         if not pivots:
             raise InputError("a personalisation without identities; give at least one pivot")
+        if odd := [name for name in pivots if not name.isprintable()]:
+            raise InputError(f"an identity is called {odd[0]!r}; expected a name that can be printed")
         for name, tensor in [*deltas.items(), *pivots.items()]:
+            if not tensor.is_floating_point() or tensor.itemsize > 4:
+                raise InputError(f"{name!r} is of {tensor.dtype}; expected float32 or smaller")
             if not torch.isfinite(tensor).all():
                 raise InputError(f"{name!r} holds NaN or infinite values; tune again with a smaller learning rate")
         self.deltas, self.pivots = dict(deltas), dict(pivots)
@@ -66,7 +70,7 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         self.base |= {key: str(base[key]) for key in ("repo", "revision") if key in base}
         self.metrics = {name: {k: float(v) for k, v in values.items()} for name, values in (metrics or {}).items()}
         self.settings = dict(settings or {})
-        self.origins = [dict(origin) for origin in origins]
+        self.origins = [{key: str(value) for key, value in origin.items()} for origin in origins]
 
     def __repr__(self) -> str:
         return f"Personalization({', '.join(self.pivots)}; base {self.base['name']})"
@@ -160,7 +164,7 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         stored, record = compress(self.deltas, delta)
         tensors = {f"deltas.{name}": tensor for name, tensor in stored.items()}
         # Names are people's: they go into the JSON, tensors are numbered.
-        tensors |= {f"pivots.{i}": p.clone() for i, p in enumerate(self.pivots.values())}
+        tensors |= {f"pivots.{i}": p.detach().cpu().contiguous().clone() for i, p in enumerate(self.pivots.values())}
         save_file(tensors, save_directory / WEIGHTS_NAME, metadata={"format": "pt"})
         config = {
             "identities": list(self.pivots),
