@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -61,6 +63,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     """Hang up after so many bytes of what is sent or received."""
+    kill: bool = False
+    """Then the server is gone, with all its connections, until it is started again."""
 
 
 class HubServer(ThreadingHTTPServer):
@@ -71,6 +75,7 @@ class HubServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.url = os.environ["HF_ENDPOINT"]
         super().__init__(("127.0.0.1", int(self.url.rpartition(":")[2])), _Handler)
+        self.connections: list[socket.socket] = []
         self.reset()
 
     def reset(self) -> None:
@@ -85,8 +90,26 @@ class HubServer(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Gone, as if its process had been killed; what it had stored is there when it starts again."""
         self.shutdown()
         self.server_close()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def start(self) -> None:
+        """After a kill."""
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.server_bind()
+        self.server_activate()
+        self.__enter__()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.append(request)
+        super().process_request(request, client_address)
 
     def add(self, repo_id: str, files: dict[str, bytes], **kind: Any) -> Repository:
         repository = self.repositories.setdefault(repo_id, Repository(**kind))
@@ -120,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self.cut = fault.cut
                     break
                 if fault.cut is not None:
-                    self.rfile.read(fault.cut)
+                    self.rfile.read(min(fault.cut, int(self.headers.get("Content-Length") or 0)))
+                    if fault.kill:
+                        self.server.kill()
                     self.close_connection = True
                     self.connection.close()
                     return

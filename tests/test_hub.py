@@ -231,6 +231,16 @@ def test_an_upload_that_was_cut_off_goes_on(hub: HubServer, ada: Personalization
     assert list(Personalization.from_pretrained("me/ada").pivots) == ["subject"]
 
 
+def test_a_server_that_dies_half_way_through_an_upload(hub: HubServer, pipe: PTIPipeline) -> None:
+    hub.faults.append(Fault("PUT /objects", cut=1000, kill=True))
+    with pytest.raises(SaveError, match="me/base could not be pushed"):
+        pipe.push_to_hub("me/base")
+    hub.start()
+    assert set(files_of(hub, "me/base")) == set()
+    pipe.push_to_hub("me/base")
+    assert PTIPipeline.from_pretrained("me/base").base["fingerprint"] == pipe.base["fingerprint"]
+
+
 def test_an_interrupted_download_goes_on_where_it_was(
     hub: HubServer, ada: Personalization, monkeypatch: pytest.MonkeyPatch
 ) -> None:

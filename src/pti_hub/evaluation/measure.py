@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -113,6 +116,7 @@ class Measurements:
         if self._target is None or not torch.equal(self._target, target):
             self._pivots.clear()
             self._target = target
+        _forget_peak(pipe.device)
         # 1. The pivot, which a method and the same with tuning share.
         key = (type(method.projector), method.projector.config, id(getattr(method.projector, "encoder", None)))
         if key not in self._pivots:
@@ -237,7 +241,7 @@ def measure(
         groups: Of `METRICS`.
 
     Returns:
-        Always `seconds` and `peak_gb`, of the process so far or of the GPU.
+        Always `seconds` of projection and tuning and `peak_gb`, the most memory meanwhile, of the process or the GPU.
 
         `"reconstruction"`: `lpips_alex`, `lpips_vgg` at full size and, with `_256`, at 256²; `mse` of pixel values in
         [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper prints it; what `latent_statistics` says of
@@ -267,7 +271,19 @@ def thumbnail(picture: Image.Image) -> Image.Image:
     return picture.resize((_SMALL, _SMALL), Image.Resampling.LANCZOS)
 
 
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def _peak(device: torch.device) -> float:
+    """Most memory since `_forget_peak`; where the system can't forget, since the process began."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    with suppress(OSError, AttributeError):
+        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        return int(cast("re.Match[str]", found)[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

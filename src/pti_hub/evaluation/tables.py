@@ -67,6 +67,7 @@ _TABLE_1 = [
     Measure("identity similarity", ["identity"], 1, _paper(0.9, 0.75, 0.8, 0.85)),
     Measure("‖w_p − w̄‖", ["w_distance"]),
     Measure("seconds", ["seconds"], -1),
+    Measure("peak memory (GB)", ["peak_gb"], -1),
 ]
 _TABLE_2 = [
     Measure("edit magnitude, pose (°)", [f"yaw{s}" for s in _BOTH], 1, _paper(14.86, 14.6, 15, 11.15)),
