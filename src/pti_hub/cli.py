@@ -174,11 +174,12 @@ def info(
     typer.echo(f"tuner      {pipe.tuner.config}")
     typer.echo("edits")
     for direction in pipe.edits.values():
-        typer.echo(f"  {direction.name:<12} {direction.space:<3} {direction.provenance}")
+        _tell(f"  {direction.name:<12} {direction.space:<3} {direction.provenance}")
     typer.echo(f"identities {', '.join(pipe.identities) or 'none'}")
     typer.echo("origins and licences")
     for origin in pipe.origins:
-        typer.echo(f"  {origin['part']}: {origin['origin']}\n    {origin['licence']}")
+        _tell(f"  {origin['part']}: {origin['origin']}")
+        _tell(f"    {origin['licence']}")
 
 
 @app.command()

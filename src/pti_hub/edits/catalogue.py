@@ -56,8 +56,6 @@ def load_edits(folder: str | Path) -> dict[str, Direction]:
     config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
     if set(tensors) != {f"vectors.{i}" for i in range(len(config))}:
         raise WeightsError(f"{folder} lists {len(config)} edits but holds {sorted(tensors)}")
-    if odd := [name for name in config if not name.isprintable()]:
-        raise WeightsError(f"{folder} has an edit called {odd[0]!r}; expected a name that can be printed")
     try:
         return {
             name: Direction(name, tensors[f"vectors.{i}"], str(entry["provenance"]), dict(entry["metrics"]))
