@@ -34,13 +34,14 @@ _BITS = 1.5
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 
 
-def compress(deltas: Mapping[str, Tensor], delta: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def compress(deltas: Mapping[str, Tensor], delta: str, identities: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Deltas → what is stored of them.
 
     Args:
         deltas: Δ by parameter name, finite.
         delta: Of `DELTAS`: `"exact"` keeps every bit, `"half"` rounds to half precision, `"compact"` and `"small"` take
             a twentieth and less.
+        identities: How many share the deltas: the more depends on each weight, the finer it is kept.
 
     Returns:
         Tensors by name, and what `restore` must know beside them.
@@ -52,6 +53,8 @@ def compress(deltas: Mapping[str, Tensor], delta: str) -> tuple[dict[str, Tensor
         raise InputError(f"delta={delta!r}; expected one of {', '.join(DELTAS)}")
     plain = {name: d.detach().cpu().contiguous() for name, d in deltas.items()}
     step = DELTAS[delta]
+    if step is not None:
+        step /= math.sqrt(identities)
     if delta == "exact":
         return plain, {"delta": delta}
     if step is None:

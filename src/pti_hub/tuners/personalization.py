@@ -161,7 +161,7 @@ class Personalization(HubFolder, library_name="pti-hub", tags=["pivotal-tuning",
         return super().push_to_hub(repo_id, **{"saving": {"delta": delta}, **push})
 
     def _save_pretrained(self, save_directory: Path, *, delta: str = "exact", **saving: Any) -> None:
-        stored, record = compress(self.deltas, delta)
+        stored, record = compress(self.deltas, delta, len(self.pivots))
         tensors = {f"deltas.{name}": tensor for name, tensor in stored.items()}
         # Names are people's: they go into the JSON, tensors are numbered.
         tensors |= {f"pivots.{i}": p.detach().cpu().contiguous().clone() for i, p in enumerate(self.pivots.values())}
