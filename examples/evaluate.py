@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from torch import nn
 from tqdm.auto import tqdm
 
 from pti_hub import PivotalTunerConfig, PTIError, PTIPipeline, WProjectorConfig
@@ -42,6 +43,7 @@ from pti_hub.evaluation import (
 from pti_hub.evaluation.data import CELEBA_HQ
 from pti_hub.faces import embedding
 from pti_hub.loops import place
+from pti_hub.projectors import EncoderProjectorConfig
 from pti_hub.tuners import fingerprint
 
 PRESETS = ("paper", "default", "saved")
@@ -106,6 +108,8 @@ def main(
         "seed": seed,
         **dataclasses.asdict(schedule),
     }
+    if isinstance(pipe.encoder, nn.Module) and any("e4e" in method.name for method in chosen):
+        settings["model"] = {**pipe.base, "encoder": fingerprint(pipe.encoder)}
     results = Results(out, settings, place().process_index if place().num_processes > 1 else None)
     identity = embedding if network is None else network.embedding
     measurements = Measurements(pipe, seed, identity, latents, samples)
@@ -151,9 +155,11 @@ def schedule_of(preset: str, pipe: PTIPipeline) -> Schedule:
         return Schedule()
     if preset == "default":
         return Schedule.short()
-    w, tuning = pipe.projector.config, pipe.tuner.config
+    projector, tuning = pipe.projector.config, pipe.tuner.config
     return Schedule.short(
-        w if isinstance(w, WProjectorConfig) else None, tuning if isinstance(tuning, PivotalTunerConfig) else None
+        projector if isinstance(projector, WProjectorConfig) else None,
+        tuning if isinstance(tuning, PivotalTunerConfig) else None,
+        projector if isinstance(projector, EncoderProjectorConfig) else None,
     )
 
 

@@ -187,7 +187,7 @@ def test_a_schedule_can_be_changed() -> None:
     assert (changed.w_plus.num_steps, changed.locality.locality_weight, changed.w.early) == (300, 0.4, True)
     assert changed.tuning == Schedule().tuning
     for setting, message in (
-        ("wplus.num_steps=3", "expected PART.NAME=VALUE, parts: w, w_plus, tuning, locality"),
+        ("wplus.num_steps=3", "expected PART.NAME=VALUE, parts: w, w_plus, encoder, tuning, locality"),
         ("tuning.steps=3", "of tuning: num_steps, learning_rate"),
         ("tuning.num_steps=many", "num_steps='many'; expected a whole number above zero"),
         ("tuning.num_steps=1.5", "num_steps=1.5; expected a whole number above zero"),

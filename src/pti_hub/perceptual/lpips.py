@@ -38,7 +38,7 @@ def _conv(c_in: int, c_out: int, kernel: int, stride: int, padding: int) -> list
     return [nn.Conv2d(c_in, c_out, kernel, stride, padding), nn.ReLU(inplace=True)]
 
 
-def _alex_features() -> nn.Sequential:
+def alex_features() -> nn.Sequential:
     return nn.Sequential(
         *_conv(3, 64, 11, 4, 2),
         nn.MaxPool2d(3, 2),
@@ -144,7 +144,7 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
         if net not in BACKBONES:
             raise InputError(f"LPIPS net {net!r} is unknown; choose one of {', '.join(BACKBONES)}")
         self.net = net
-        self.features = _alex_features() if net == "alex" else _vgg_features()
+        self.features = alex_features() if net == "alex" else _vgg_features()
         self.linear = nn.ParameterList(torch.rand(c) for c in BACKBONES[net].channels)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)

@@ -1,14 +1,16 @@
 """Image → pivot, one file a method."""
 
-from pti_hub.projectors.encoder import Encoder, EncoderProjector
+from pti_hub.projectors.encoder import REFINED, Encoder, EncoderProjector, EncoderProjectorConfig
 from pti_hub.projectors.fixed import FixedPivotConfig, MeanProjector, RandomProjector
 from pti_hub.projectors.protocol import Projection, Projector
 from pti_hub.projectors.w import WProjector, WProjectorConfig
 from pti_hub.projectors.w_plus import WPlusProjector
 
 __all__ = [
+    "REFINED",
     "Encoder",
     "EncoderProjector",
+    "EncoderProjectorConfig",
     "FixedPivotConfig",
     "MeanProjector",
     "Projection",

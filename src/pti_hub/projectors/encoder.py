@@ -1,7 +1,8 @@
-"""The pivot in one pass of a network that was taught to invert pictures (e4e, Tov et al. 2021)."""
+"""The pivot in one pass of a network that was taught to invert pictures (e4e, Tov et al. 2021), and a few steps on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws
-from pti_hub.loops import LoopState, StepCallback, check_target
+from pti_hub.loops import LoopState, StepCallback, check_hyper_parameters, check_target
 from pti_hub.perceptual import LPIPS
-from pti_hub.projectors.fixed import FixedPivotConfig
 from pti_hub.projectors.protocol import Projection
+from pti_hub.projectors.w import WProjector, WProjectorConfig
 
 
 class Encoder(Protocol):
@@ -31,21 +32,61 @@ class Encoder(Protocol):
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
+@dataclass(frozen=True)
+class EncoderProjectorConfig:
+    """Hyper-parameters: whether the encoder's latent is refined, and how.
+
+    A few dozen steps are too few for Adam's usual memory, and to look for a wide basin by adding noise to w.
+
+    Attributes:
+        refine_steps: Steps of Eq. 1 from there, in W or W+ as the encoder has it; with 0 it is taken as it is.
+        learning_rate: Their peak rate.
+        beta1: Adam's β₁.
+        beta2: Adam's β₂.
+        resolution: Height and width at which the pictures are compared, in pixels.
+        early: As in `WProjectorConfig`.
+    """
+
+    refine_steps: int = 0
+    learning_rate: float = 0.07
+    beta1: float = 0.8
+    beta2: float = 0.99
+    resolution: int = 256
+    early: bool = False
+
+    def __post_init__(self) -> None:
+        check_hyper_parameters(self, ("learning_rate", "resolution"), ("beta1", "beta2"))
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in all."""
+        return self.refine_steps
+
+    @property
+    def refinement(self) -> WProjectorConfig:
+        """Those of the steps of Eq. 1."""
+        settings = {name: value for name, value in vars(self).items() if name != "refine_steps"}
+        return WProjectorConfig(num_steps=self.refine_steps, noise_factor=0.0, **settings)
+
+
+REFINED = EncoderProjectorConfig(refine_steps=25)
+"""What a pipeline's `projector="auto"` asks of its encoder."""
+
+
 class EncoderProjector:
-    """Asks an encoder for the pivot.
+    """Asks an encoder for the pivot, and refines it by a few steps of Eq. 1.
 
     Args:
         encoder: The network.
         config: Hyper-parameters.
     """
 
-    config_class = FixedPivotConfig
+    config_class = EncoderProjectorConfig
 
-    def __init__(self, encoder: Encoder, config: FixedPivotConfig | None = None) -> None:
+    def __init__(self, encoder: Encoder, config: EncoderProjectorConfig | None = None) -> None:
         self.encoder = encoder
-        self.config = config or FixedPivotConfig()
+        self.config = config or EncoderProjectorConfig()
 
-    @torch.no_grad()
     def project(
         self,
         generator: Generator,
@@ -61,12 +102,30 @@ class EncoderProjector:
             InputError: What the encoder gives is no latent of the generator.
         """
         check_target(generator, target)
-        size = self.encoder.resolution
-        self.encoder.to(target.device).eval()
-        # A mean over areas shrinks without aliasing and enlarges by repetition.
-        pivot = self.encoder(F.interpolate(target, size=(size, size), mode="area")).float()
+        pivot = self._encoded(target)
         try:
             broadcast_ws(generator, pivot)
         except InputError as error:
             raise InputError(f"the encoder {type(self.encoder).__name__} is of another generator: {error}") from error
-        return Projection(pivot, [])
+        if not self.config.refine_steps:
+            return Projection(pivot, [])
+        refiner = _Refiner(self.config.refinement, pivot)
+        return refiner.project(generator, perceptual, target, seed, on_step, state)
+
+    @torch.no_grad()
+    def _encoded(self, target: Tensor) -> Tensor:
+        size = self.encoder.resolution
+        self.encoder.to(target.device).eval()
+        # A mean over areas shrinks without aliasing and enlarges by repetition.
+        return self.encoder(F.interpolate(target, size=(size, size), mode="area")).float()
+
+
+class _Refiner(WProjector):
+    """Eq. 1 from a latent other than the mean."""
+
+    def __init__(self, config: WProjectorConfig, start: Tensor) -> None:
+        super().__init__(config)
+        self._first = start
+
+    def _start(self, generator: Generator) -> Tensor:
+        return self._first.clone()

@@ -37,6 +37,8 @@ class WProjectorConfig:
     Attributes:
         num_steps: Steps of Adam.
         learning_rate: Its peak.
+        beta1: Its β₁, how long a gradient is remembered.
+        beta2: Its β₂, the same of squared gradients.
         rampup: Share of the steps over which the rate rises from 0.
         rampdown: Share of the steps over which it falls back to 0, along a cosine.
         noise_factor: Standard deviation of the noise added to w, in units of `w_std`.
@@ -49,6 +51,8 @@ class WProjectorConfig:
 
     num_steps: int = 100
     learning_rate: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.999
     rampup: float = 0.05
     rampdown: float = 0.25
     noise_factor: float = 0.05
@@ -58,7 +62,7 @@ class WProjectorConfig:
     early: bool = False
 
     def __post_init__(self) -> None:
-        check_hyper_parameters(self, above_zero=("num_steps", "learning_rate", "noise_ramp", "resolution"))
+        check_hyper_parameters(self, ("num_steps", "learning_rate", "noise_ramp", "resolution"), ("beta1", "beta2"))
 
     @classmethod
     def paper(cls) -> WProjectorConfig:
@@ -103,7 +107,7 @@ class WProjector:
         theta = {name: p.detach() for name, p in generator.named_parameters()}
         w = self._start(generator).requires_grad_()
         noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
-        optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(0.9, 0.999), fused=True)
+        optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
         learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(noise)}
         best, best_distance, first = w.detach().clone(), math.inf, 0
         if state is not None and (before := state.read()):

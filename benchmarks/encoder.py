@@ -1,0 +1,154 @@
+"""How near a photograph the encoder's latent is, against Eq. 1 from the mean of W, and what refining it brings.
+
+    python benchmarks/encoder.py photos                        # 20, 50 and 100 steps; encoder + 0, 10, 25 and 50
+    python benchmarks/encoder.py photos --steps 450 --count 6
+    python benchmarks/encoder.py photos --job                  # the whole main job, from the old pivot and from the new
+
+Rows are appended to OUT as they are done and not made twice; the table is of all that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Annotated, Any, cast
+
+import torch
+import torch.nn.functional as F
+import typer
+from torch import Tensor, nn
+
+from pti_hub import PTIPipeline, WProjector, WProjectorConfig
+from pti_hub.cli import PICTURES
+from pti_hub.encoders import LightEncoder
+from pti_hub.errors import InputError
+from pti_hub.generators import broadcast_ws
+from pti_hub.images import to_tensor
+from pti_hub.projectors import (
+    REFINED,
+    EncoderProjector,
+    MeanProjector,
+    Projector,
+    RandomProjector,
+)
+from pti_hub.tuners import fingerprint
+
+SIZE = 256  # at which the generator's whole picture is compared
+
+
+def main(
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs with a face each.")],
+    steps: Annotated[str, typer.Option(help="Steps of Eq. 1 from the mean, with commas between.")] = "20,50,100",
+    refine: Annotated[str, typer.Option(help="Steps from the encoder's latent.")] = "0,10,25,50",
+    count: Annotated[int | None, typer.Option(min=1, help="The first so many photographs.")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Folder of an encoder, if not the pipeline's own.")] = None,
+    job: Annotated[bool, typer.Option("--job", help="Time and judge the whole main job instead.")] = False,
+    out: Annotated[Path, typer.Option(help="File of the rows.")] = Path("outputs/encoder.jsonl"),
+    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+        "pti-hub/mobilestylegan-ffhq"
+    ),
+) -> None:
+    """Measure, and print a table."""
+    pipe = PTIPipeline.from_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
+    if encoder is not None:
+        pipe.encoder = LightEncoder.from_pretrained(encoder).to(pipe.device)
+    if pipe.encoder is None:
+        raise InputError(f"{model} has no encoder; give one with --encoder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
+    which = fingerprint(cast("nn.Module", pipe.encoder))[:12]
+    # What starts from the mean is the same whatever the encoder.
+    rows = [row for row in rows if row["start"] != "encoder" or row["encoder"] == which]
+    done = {(row["image"], row["start"], row["steps"], row["job"]) for row in rows}
+    plan = jobs(pipe) if job else projections(pipe, numbers(steps), numbers(refine))
+    for number, path in enumerate(sorted(p for p in photos.iterdir() if p.suffix.lower() in PICTURES)[:count]):
+        missing = [key for key in plan if (path.name, *key, job) not in done]
+        if not missing:
+            continue
+        picture = pipe.prepare(path)
+        target = to_tensor(picture, pipe.generator.resolution).to(pipe.device)
+        for start, k in missing:
+            pipe.projector = plan[start, k]
+            row = {"image": path.name, "start": start, "steps": k, "job": job}
+            row |= {"encoder": which} if start == "encoder" else {}
+            row |= whole_job(pipe, picture) if job else projected(pipe, target, number)
+            rows.append(row)
+            with out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row)
+    table([row for row in rows if row["job"] == job])
+
+
+def numbers(text: str) -> list[int]:
+    """`"20,50"` → [20, 50]."""
+    return [int(part) for part in text.split(",") if part]
+
+
+def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[tuple[str, int], Projector]:
+    """Ways to a pivot by what they start from and how many steps they take."""
+    assert pipe.encoder is not None
+    ways: dict[tuple[str, int], Projector] = {("mean", 0): MeanProjector(), ("random", 0): RandomProjector()}
+    ways |= {("mean", k): WProjector(WProjectorConfig(num_steps=k)) for k in steps}
+    # What of it is the schedule's and not the encoder's.
+    ways["mean, refined", REFINED.num_steps] = WProjector(REFINED.refinement)
+    for k in refine:
+        ways["encoder", k] = EncoderProjector(pipe.encoder, replace(REFINED, refine_steps=k))
+    return ways
+
+
+def jobs(pipe: PTIPipeline) -> dict[tuple[str, int], Projector]:
+    """A pipeline's way without an encoder and with one."""
+    assert pipe.encoder is not None
+    with_it = EncoderProjector(pipe.encoder, REFINED)
+    return {("mean", WProjectorConfig().num_steps): WProjector(), ("encoder", REFINED.num_steps): with_it}
+
+
+def projected(pipe: PTIPipeline, target: Tensor, seed: int) -> dict[str, Any]:
+    """Distance of the pivot's picture, how far it is from the mean of W, and seconds."""
+    generator, perceptual = pipe.generator, pipe.projector_perceptual
+    pivot, seconds = timed(lambda: pipe.projector.project(generator, perceptual, target, seed).pivot)
+    with torch.no_grad():
+        ws = broadcast_ws(generator, pivot)
+        pictures = torch.cat([generator.synthesis(pivot), target])
+        picture, photograph = F.interpolate(pictures, size=(SIZE, SIZE), mode="area").split(1)
+        distance = perceptual(picture, photograph).item()
+    w_distance = (ws - generator.w_avg).norm(dim=2).mean().item()
+    return {"lpips_vgg_256": round(distance, 4), "w_distance": round(w_distance, 3), "seconds": round(seconds, 3)}
+
+
+def whole_job(pipe: PTIPipeline, picture: Any) -> dict[str, Any]:
+    """Align, project, tune, edit: what a call costs and gives."""
+    output, seconds = timed(lambda: pipe(picture, edit="smile"))
+    steps = output.personalization.settings["steps"]
+    metrics = {name: round(output.metrics[0][name], 4) for name in ("lpips", "mse", "w_distance")}
+    return metrics | {"tuning_steps": steps, "seconds": round(seconds, 1)}
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call gives, and its seconds."""
+    start = time.perf_counter()
+    result = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result, time.perf_counter() - start
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Means over photographs, a line for each way."""
+    if not rows:
+        return
+    names = [name for name in rows[0] if name not in ("image", "start", "steps", "job", "encoder")]
+    print(f"\n| start | steps | photographs | {' | '.join(names)} |\n|---|---|---|{'---|' * len(names)}")
+    for start, k in sorted({(row["start"], row["steps"]) for row in rows}, key=lambda key: (key[0], key[1])):
+        group = [row for row in rows if (row["start"], row["steps"]) == (start, k)]
+        values = " | ".join(f"{mean(row[name] for row in group):.3f}" for name in names)
+        print(f"| {start} | {k} | {len(group)} | {values} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)

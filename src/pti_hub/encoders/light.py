@@ -1,0 +1,112 @@
+"""An encoder small enough to be taught on a laptop: AlexNet's convolutions and a head to W, or to W+ close to W."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from pti_hub.checkpoints.hub import build, read_json
+from pti_hub.errors import InputError, WeightsError
+from pti_hub.perceptual.lpips import MEAN, STD, alex_features
+
+Space = Literal["w", "w+"]
+
+SHIPPED = Path(str(files("pti_hub.encoders"))) / "data" / "mobilestylegan-ffhq"
+FILES = ("config.json", "model.safetensors")
+
+# Activations of the body that the head looks at, and their channels: fine for colour and hair, coarse for the rest.
+_TAPS = {4: 192, 7: 384, 11: 256}
+_REDUCED, _LAST, _OFFSETS = 160, 64, 64
+
+
+class LightEncoder(
+    nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion", "encoder"]
+):
+    """Pictures to latents in a few milliseconds; fulfils the `Encoder` protocol.
+
+    Random until taught (`examples/train_encoder.py`). With 512 wide latents it has 3.9 million weights, 64 % of them in
+    the body.
+
+    Args:
+        w_dim: Width of w.
+        num_ws: Number of layers of the generator.
+        space: `"w"` gives one w; `"w+"` that w and a small offset from it for every layer, as e4e does (Tov et al.
+            2021, section 4.1).
+        resolution: Height and width of the pictures it takes, in pixels.
+
+    Raises:
+        InputError: No such space, or a number out of range.
+    """
+
+    w_avg: Tensor
+    w_scale: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, w_dim: int = 512, num_ws: int = 16, space: Space = "w", resolution: int = 192) -> None:
+        super().__init__()
+        if (
+            space not in ("w", "w+")
+            or w_dim not in range(1, 2049)
+            or num_ws not in range(2, 65)
+            or resolution not in range(32, 1025)
+        ):
+            raise InputError(
+                f"w_dim={w_dim!r}, num_ws={num_ws!r}, space={space!r}, resolution={resolution!r}; expected 1 to 2048, "
+                "2 to 64, 'w' or 'w+', and 32 to 1024"
+            )
+        self.w_dim, self.num_ws, self.space, self.resolution = w_dim, num_ws, space, resolution
+        self.body = alex_features()
+        self.reduce = nn.Conv2d(sum(_TAPS.values()), _REDUCED, 1)
+        self.shrink = nn.Conv2d(_REDUCED, _LAST, 3, 2, 1)
+        # Stride 4, then two poolings, then the head's own stride.
+        side = (((resolution - 7) // 4 + 1 - 3) // 2 + 1 - 3) // 2 + 1
+        features = _LAST * ((side + 1) // 2) ** 2
+        self.to_w = nn.Linear(features, w_dim)
+        if space == "w+":
+            self.to_offsets = nn.Linear(features, _OFFSETS)
+            # Zero, so that W+ begins as W.
+            self.offset_bases = nn.Parameter(torch.zeros(num_ws, _OFFSETS, w_dim))
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.register_buffer("w_scale", torch.ones(w_dim))
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """w `[B, w_dim]`, or ws `[B, num_ws, w_dim]`, of pictures `[B, 3, resolution, resolution]` in [-1, 1]."""
+        x = ((images - self.mean) / self.std).to(self.to_w.weight.dtype, memory_format=torch.channels_last)
+        seen = []
+        for i, layer in enumerate(self.body):
+            x = layer(x)
+            if i in _TAPS:
+                seen.append(x)
+        # As coarse as the others.
+        seen[0] = F.avg_pool2d(seen[0], 3, 2)
+        x = F.leaky_relu(self.reduce(torch.cat(seen, 1)), 0.2)
+        x = F.leaky_relu(self.shrink(x), 0.2).flatten(1)
+        w: Tensor = self.to_w(x).float() * self.w_scale + self.w_avg
+        if self.space == "w":
+            return w
+        offsets = torch.einsum("bk,lkd->bld", self.to_offsets(x).float(), self.offset_bases.float())
+        return w[:, None] + offsets * self.w_scale
+
+
+def shipped_encoder() -> LightEncoder:
+    """The encoder that was taught for the default generator, `pti-hub/mobilestylegan-ffhq`; weights are kept in half.
+
+    Raises:
+        WeightsError: The package is damaged.
+    """
+    try:
+        encoder = build(LightEncoder, read_json(SHIPPED / FILES[0]), SHIPPED / FILES[1])
+    except WeightsError as error:
+        raise WeightsError(f"the encoder in {SHIPPED} is missing or damaged; install pti-hub anew") from error
+    assert isinstance(encoder, LightEncoder)
+    return encoder
