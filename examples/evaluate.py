@@ -108,7 +108,7 @@ def main(
         "seed": seed,
         **dataclasses.asdict(schedule),
     }
-    if isinstance(pipe.encoder, nn.Module) and any("e4e" in method.name for method in chosen):
+    if isinstance(pipe.encoder, nn.Module):
         settings["model"] = {**pipe.base, "encoder": fingerprint(pipe.encoder)}
     results = Results(out, settings, place().process_index if place().num_processes > 1 else None)
     identity = embedding if network is None else network.embedding

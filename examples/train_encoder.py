@@ -167,7 +167,7 @@ def main(
         seed=seed,
     )
     # 1. What could fail after the work, before it.
-    check(settings, generator, accelerator.num_processes)
+    check(settings, generator, accelerator.num_processes, photographs is not None or arcface is not None)
     encoder = new_encoder(pipe, settings)
     real = None if photographs is None else aligned(pipe, photographs, count, size)
     identity = None if arcface is None else ArcFace.load(arcface).to(device).eval().requires_grad_(False)
@@ -201,19 +201,24 @@ def main(
         print(f"the encoder: {run / 'encoder'}")
 
 
-def check(settings: Settings, generator: Generator, processes: int) -> None:
+def check(settings: Settings, generator: Generator, processes: int, pictured_too: bool) -> None:
     """Find what can't be before the long work begins.
 
     Raises:
         InputError: A number is out of range, or does not go with another.
     """
-    for size in (settings.size, settings.picture_size):
-        chosen_resolution(generator, size)
+    for option, size in (("--size", settings.size), ("--picture-size", settings.picture_size)):
+        try:
+            chosen_resolution(generator, size)
+        except InputError as error:
+            raise InputError(f"{option} {size}; expected {generator.resolution} divided by a power of two") from error
     if settings.batch_size % processes or settings.samples < settings.batch_size:
         raise InputError(
             f"--batch-size {settings.batch_size} for {processes} processes and {settings.samples} samples; expected a "
             "multiple of the one and at most the other"
         )
+    if pictured_too and not (settings.picture_steps and settings.picture_share):
+        raise InputError("--photographs and --arcface are for steps that compare pictures; give some --picture-steps")
 
 
 def aligned(pipe: PTIPipeline, source: str, count: int | None, size: int) -> Tensor:
@@ -274,7 +279,7 @@ class Samples:
             if cfg.space == "w+":
                 w = crossed(w, generator.num_ws, random)
             with mixed_precision(device):
-                parts = [to_bytes(generator.synthesis(part, resolution=cfg.size)) for part in w.split(at_once(device))]
+                parts = [to_bytes(pictured(generator, part, cfg.size)) for part in w.split(at_once(device))]
             LoopState(self._path(chunk)).write({"w": w, "pictures": torch.cat(parts)})
 
     def __len__(self) -> int:
@@ -494,6 +499,7 @@ class Teacher:
         if self.real is not None and compared:
             chosen = torch.randint(len(self.real), (math.ceil(compared / 4),), generator=random, device=self.device)
             pictures = torch.cat([self.real[chosen.cpu()], pictures])
+            compared += len(chosen)
         clean = to_floats(pictures.to(self.device))
         spoilt = shrunk(degraded(clean, random), cfg.resolution)
         with mixed_precision(self.device):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pti_hub import Personalization, PTIPipeline
 from pti_hub.cli import main
+from pti_hub.encoders import LightEncoder
 from pti_hub.images import to_pil
 
 
@@ -56,6 +57,15 @@ def test_info_names_everything(
     out = capsys.readouterr().out
     for word in ("MobileStyleGAN", "64²", "smile", "age", "identities none", "WProjectorConfig"):
         assert word in out
+
+
+def test_info_names_the_encoder(
+    pipe: PTIPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe.encoder = LightEncoder(16, 8, resolution=64)
+    pipe.save_pretrained(tmp_path / "saved")
+    assert run(monkeypatch, "info", tmp_path / "saved") == 0
+    assert "encoder    LightEncoder, 64² px" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("edit", "message"), [("frown", "frown"), ("smile=much", "much"), ("smile=nan", "nan")])

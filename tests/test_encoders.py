@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file
 
 from pti_hub import InputError, PTIPipeline, WProjector
 from pti_hub.encoders import LightEncoder, shipped_encoder
@@ -26,7 +27,7 @@ from pti_hub.generators import Generator, MobileStyleGAN, StyleGAN2, w_statistic
 from pti_hub.images import to_tensor
 from pti_hub.loops import LoopState
 from pti_hub.perceptual import LPIPS
-from pti_hub.projectors import EncoderProjector, EncoderProjectorConfig, MeanProjector
+from pti_hub.projectors import REFINED, EncoderProjector, EncoderProjectorConfig, MeanProjector
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "train_encoder.py"
 
@@ -51,7 +52,7 @@ def tiny_encoder(space: str = "w", resolution: int = 64) -> LightEncoder:
 # The network
 
 
-@given(st.integers(32, 260), st.sampled_from(["w", "w+"]))
+@given(st.integers(64, 260), st.sampled_from(["w", "w+"]))
 def test_it_takes_pictures_of_any_size_it_was_made_for(resolution: int, space: str) -> None:
     encoder = tiny_encoder(space, resolution)
     with torch.no_grad():
@@ -96,10 +97,10 @@ def distance(generator: Generator, perceptual: LPIPS, pivot: torch.Tensor, targe
 def test_the_pivot_is_what_the_encoder_says(
     generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor
 ) -> None:
-    encoder = tiny_encoder(resolution=32)
+    encoder = tiny_encoder(resolution=128)
     found = EncoderProjector(encoder).project(generator, perceptual, photograph[None])
     with torch.no_grad():
-        expected = encoder(F.avg_pool2d(photograph[None], 2))
+        expected = encoder(photograph[None].repeat_interleave(2, 2).repeat_interleave(2, 3))
     torch.testing.assert_close(found.pivot, expected)
     assert found.noise == []
 
@@ -137,6 +138,17 @@ def test_refining_goes_on_after_a_kill(
         projector.project(generator, perceptual, photograph[None], seed=3, on_step=killed, state=state)
     again = projector.project(generator, perceptual, photograph[None], seed=3, state=state)
     assert torch.equal(again.pivot, whole.pivot)
+
+
+def test_diverging_is_noticed_at_the_last_step(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor
+) -> None:
+    encoder = tiny_encoder()
+    found = EncoderProjector(encoder).project(generator, perceptual, photograph[None]).pivot
+    config = EncoderProjectorConfig(refine_steps=20, resolution=64, learning_rate=1e4)
+    with pytest.warns(RuntimeWarning, match="projection diverged at step 19 of 20"):
+        refined = EncoderProjector(encoder, config).project(generator, perceptual, photograph[None])
+    assert torch.equal(refined.pivot, found)
 
 
 @pytest.mark.parametrize("wrong", [{"refine_steps": -1}, {"refine_steps": 2.5}, {"learning_rate": 0}, {"beta2": 1.0}])
@@ -178,9 +190,14 @@ def test_an_encoder_that_is_set_is_the_one_that_is_asked(pipe: PTIPipeline) -> N
     pipe.projector.encoder = first
     pipe.projector = "auto"
     assert pipe.encoder is first
+    pipe.set_preset("paper")
+    pipe.set_preset("default")
+    assert pipe.encoder is first
     pipe.encoder = None
     assert isinstance(pipe.projector, WProjector)
     assert pipe.encoder is None
+    pipe.projector = None
+    assert isinstance(pipe.projector, WProjector)
 
 
 @pytest.mark.parametrize("space", ["w", "w+"])
@@ -194,6 +211,15 @@ def test_it_is_saved_with_the_pipeline(pipe: PTIPipeline, photograph: torch.Tens
     assert torch.equal(loaded.invert(photograph).pivot, pipe.invert(photograph).pivot)
 
 
+def test_a_folder_of_when_nothing_was_refined(pipe: PTIPipeline, tmp_path: Path) -> None:
+    pipe.projector = EncoderProjector(tiny_encoder())
+    pipe.save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "projector" / "config.json").write_text('{"num_steps": 0}')
+    loaded = PTIPipeline.from_pretrained(tmp_path / "saved", device="cpu").projector
+    assert isinstance(loaded, EncoderProjector)
+    assert loaded.config.refine_steps == 0
+
+
 def test_an_encoder_that_waits_is_saved_too(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
     pipe.encoder = tiny_encoder()
     pipe.save_pretrained(tmp_path / "saved")
@@ -205,13 +231,9 @@ def test_an_encoder_that_waits_is_saved_too(pipe: PTIPipeline, photograph: torch
 
 def test_the_default_pipeline_asks_its_encoder(real_pipe: PTIPipeline) -> None:
     data = pytest.importorskip("skimage.data")
-    pipe = PTIPipeline(
-        real_pipe.generator,
-        real_pipe.perceptual,
-        projector_perceptual=real_pipe.projector_perceptual,
-        encoder=real_pipe.encoder,
-    )
+    pipe = PTIPipeline.from_pretrained(real_pipe.name, device="cpu")
     assert isinstance(pipe.projector, EncoderProjector)
+    assert pipe.projector.config == REFINED
     target = pipe._target(Image.fromarray(data.astronaut()), "auto", None)
     perceptual = pipe.projector_perceptual
     mean = MeanProjector().project(pipe.generator, perceptual, target).pivot
@@ -318,9 +340,16 @@ def test_it_learns_to_invert_a_stylegan2(example: ModuleType, pipe: PTIPipeline,
     generator = StyleGAN2(64, z_dim=16, w_dim=16, channels=(16, 16, 16, 8, 8), mapping_layers=2).eval()
     generator.w_avg, generator.w_std = w_statistics(generator, num_samples=500)
     PTIPipeline(generator, pipe.perceptual, aligns_faces=False, name="tiny2").save_pretrained(tmp_path / "two")
-    teach(example, tmp_path / "run", tmp_path / "two")
+    teach(example, tmp_path / "run", tmp_path / "two", size=32, picture_size=32)
     rows = log(tmp_path / "run")
     assert rows[-1]["w"] < 0.7 * rows[0]["w"]
+    kept = load_file(tmp_path / "run" / "samples" / "000003.safetensors")
+    with torch.no_grad():
+        whole = F.avg_pool2d(generator.synthesis(kept["w"]), 2).clamp(-1, 1)
+        early = generator.synthesis(kept["w"], resolution=32).clamp(-1, 1)
+    seen = example.to_floats(kept["pictures"])
+    # Rendered in bfloat16 where the device computes it natively.
+    assert 5 * (seen - whole).abs().mean() < (seen - early).abs().mean()
 
 
 def test_w_plus_stays_close_to_w(
@@ -382,7 +411,7 @@ def test_two_processes(folder: Path, tmp_path: Path) -> None:
     [
         ({"space": "z"}, "space='z'"),
         ({"resolution": 8}, "resolution=8"),
-        ({"size": 48}, "resolution=48; expected 64 divided by a power of two"),
+        ({"size": 48}, "--size 48; expected 64 divided by a power of two"),
         ({"batch_size": 1024}, "--batch-size 1024 for 1 processes and 512 samples"),
     ],
 )

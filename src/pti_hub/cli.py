@@ -170,6 +170,8 @@ def info(
         f"generator  {type(generator).__name__}, {generator.resolution}² px, {generator.num_ws} ws, "
         f"{size:.1f} M weights"
     )
+    if pipe.encoder is not None:
+        typer.echo(f"encoder    {type(pipe.encoder).__name__}, {pipe.encoder.resolution}² px")
     typer.echo(f"projector  {pipe.projector.config}")
     typer.echo(f"tuner      {pipe.tuner.config}")
     typer.echo("edits")

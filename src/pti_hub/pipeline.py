@@ -183,7 +183,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self,
         generator: Generator,
         perceptual: LPIPS,
-        projector: Projector | Literal["auto"] = "auto",
+        projector: Projector | Literal["auto"] | None = "auto",
         projector_perceptual: LPIPS | None = None,
         encoder: Encoder | None = None,
         tuner: PivotalTuner | None = None,
@@ -199,6 +199,7 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         self.projector_perceptual = projector_perceptual or perceptual
         self._encoder = encoder
         self._projector: Projector = WProjector()
+        # Its setter knows what is meant.
         self.projector = projector
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
@@ -429,9 +430,10 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
 
     @encoder.setter
     def encoder(self, encoder: Encoder | None) -> None:
-        self._encoder = encoder
         if isinstance(self._projector, EncoderProjector):
-            self.projector = WProjector() if encoder is None else EncoderProjector(encoder, self._projector.config)
+            config = self._projector.config
+            self._projector = WProjector() if encoder is None else EncoderProjector(encoder, config)
+        self._encoder = encoder
 
     @property
     def projector(self) -> Projector:
@@ -439,11 +441,13 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         return self._projector
 
     @projector.setter
-    def projector(self, projector: Projector | Literal["auto"]) -> None:
-        if isinstance(projector, str):
-            if projector != "auto":
+    def projector(self, projector: Projector | Literal["auto"] | None) -> None:
+        # One that goes leaves its encoder for the next.
+        self._encoder = self.encoder
+        if projector is None or isinstance(projector, str):
+            if projector not in (None, "auto"):
                 raise InputError(f"projector={projector!r}; expected 'auto' or a projector such as WProjector()")
-            projector = WProjector() if self.encoder is None else EncoderProjector(self.encoder, REFINED)
+            projector = WProjector() if self._encoder is None else EncoderProjector(self._encoder, REFINED)
         self._projector = projector
 
     @property
@@ -474,7 +478,9 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
         return self
 
     def set_preset(self, preset: str) -> None:
-        """Take the schedule of a preset for projector and tuner: `"default"`, or `"paper"` for section 4.5's.
+        """Take the schedule of a preset for projector and tuner.
+
+        `"default"` begins at the encoder, of whatever kind, if there is one; `"paper"` is section 4.5's schedule.
 
         Raises:
             InputError: No such preset.
@@ -672,6 +678,8 @@ class PTIPipeline(HubFolder, library_name="pti-hub", pipeline_tag="image-to-imag
             if part in _NETWORKS:
                 parts[part] = build(component, config, _weights(folder / part, variant))
             elif component is EncoderProjector:
+                # What there was to say before an encoder's latent could be refined.
+                config.pop("num_steps", None)
                 parts[part] = component(parts["encoder"], component.config_class(**config))
             else:
                 parts[part] = component(component.config_class(**config))

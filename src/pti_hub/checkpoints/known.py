@@ -46,7 +46,9 @@ class KnownCheckpoint:
 def cache_folder(name: str) -> Path:
     """Where a known checkpoint is built: below huggingface-hub's home, one folder a state of what it is built from."""
     digest = hashlib.sha256(f"{__version__} {WProjectorConfig()} {REFINED} {PivotalTunerConfig()}".encode())
-    for path in [*sorted(SHIPPED.glob("edits.*")), *(SHIPPED_ENCODER / name for name in ENCODER_FILES)]:
+    shipped = [*SHIPPED.glob("edits.*"), *(SHIPPED_ENCODER / name for name in ENCODER_FILES)]
+    # Of what is missing the loader tells.
+    for path in sorted(path for path in shipped if path.is_file()):
         digest.update(path.read_bytes())
     return Path(constants.HF_HOME) / "pti-hub" / f"{name.split('/')[-1]}-{digest.hexdigest()[:12]}"
 

@@ -55,11 +55,11 @@ class LightEncoder(
             space not in ("w", "w+")
             or w_dim not in range(1, 2049)
             or num_ws not in range(2, 65)
-            or resolution not in range(32, 1025)
+            or resolution not in range(64, 1025)
         ):
             raise InputError(
                 f"w_dim={w_dim!r}, num_ws={num_ws!r}, space={space!r}, resolution={resolution!r}; expected 1 to 2048, "
-                "2 to 64, 'w' or 'w+', and 32 to 1024"
+                "2 to 64, 'w' or 'w+', and 64 to 1024"
             )
         self.w_dim, self.num_ws, self.space, self.resolution = w_dim, num_ws, space, resolution
         self.body = alex_features()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pti_hub.errors import InputError
 from pti_hub.pipeline import PTIPipeline
 from pti_hub.projectors import (
+    REFINED,
     EncoderProjector,
     EncoderProjectorConfig,
     MeanProjector,
@@ -73,7 +74,7 @@ class Schedule:
         w, tuning = w or WProjectorConfig(), tuning or PivotalTunerConfig()
         locality = dataclasses.replace(tuning, locality_weight=0.1)
         w_plus = dataclasses.replace(w, num_steps=500)
-        return cls(w, w_plus, encoder or EncoderProjectorConfig(), tuning, locality)
+        return cls(w, w_plus, encoder or REFINED, tuning, locality)
 
     def changed(self, settings: Sequence[str]) -> Schedule:
         """A schedule with other values.
@@ -144,6 +145,7 @@ def _at(alpha: float) -> Callable[[Schedule], PivotalTunerConfig]:
 METHODS: dict[str, Maker] = {
     "sg2": _maker(_w),
     "sg2_wplus": _maker(_w_plus),
+    # Whatever encoder the pipeline has.
     "e4e": _maker(_encoder),
     "pti": _maker(_w, lambda schedule: schedule.tuning),
     "pti_wplus": _maker(_w_plus, lambda schedule: schedule.tuning),

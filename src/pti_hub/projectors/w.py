@@ -103,7 +103,7 @@ class WProjector:
         with mixed_precision(device):
             features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
 
-        # 2. Start from the mean of W and from new noise; θ is constant.
+        # 2. Start with new noise; θ is constant.
         theta = {name: p.detach() for name, p in generator.named_parameters()}
         w = self._start(generator).requires_grad_()
         noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
@@ -147,7 +147,7 @@ class WProjector:
                         picture = F.interpolate(picture, size=(size, size), mode="area")
                     distance = perceptual(picture, features).sum()
                 loss = distance + cfg.noise_weight * noise_regularization(noise)
-                if step % _CHECK_INTERVAL == 0:
+                if step % _CHECK_INTERVAL == 0 or step == cfg.num_steps - 1:
                     # Waits for the device, hence seldom.
                     if not (seen := distance.item()) <= DIVERGED * best_distance:
                         warnings.warn(
