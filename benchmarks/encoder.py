@@ -26,15 +26,9 @@ from pti_hub import PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.cli import PICTURES
 from pti_hub.encoders import LightEncoder
 from pti_hub.errors import InputError
-from pti_hub.generators import broadcast_ws
+from pti_hub.generators import latent_statistics
 from pti_hub.images import to_tensor
-from pti_hub.projectors import (
-    REFINED,
-    EncoderProjector,
-    MeanProjector,
-    Projector,
-    RandomProjector,
-)
+from pti_hub.projectors import REFINED, EncoderProjector, MeanProjector, Projector, RandomProjector
 from pti_hub.tuners import fingerprint
 
 SIZE = 256  # at which the generator's whole picture is compared
@@ -113,11 +107,10 @@ def projected(pipe: PTIPipeline, target: Tensor, seed: int) -> dict[str, Any]:
     generator, perceptual = pipe.generator, pipe.projector_perceptual
     pivot, seconds = timed(lambda: pipe.projector.project(generator, perceptual, target, seed).pivot)
     with torch.no_grad():
-        ws = broadcast_ws(generator, pivot)
         pictures = torch.cat([generator.synthesis(pivot), target])
         picture, photograph = F.interpolate(pictures, size=(SIZE, SIZE), mode="area").split(1)
         distance = perceptual(picture, photograph).item()
-    w_distance = (ws - generator.w_avg).norm(dim=2).mean().item()
+    w_distance = latent_statistics(generator, [pivot])[0]["w_distance"]
     return {"lpips_vgg_256": round(distance, 4), "w_distance": round(w_distance, 3), "seconds": round(seconds, 3)}
 
 

@@ -550,16 +550,16 @@ class Teacher:
         spoilt = torch.cat([encoder(shrunk(degraded(part, random), cfg.resolution)) for part in clean.split(CHUNK)])
         row = {"step": step, "seconds": round(seconds, 1)} | {f"train_{name}": m for name, m in seen.means().items()}
         row |= {"w": w_error(found, w, self.generator).item(), "w_degraded": w_error(spoilt, w, self.generator).item()}
-        codes = {"lpips": found[:JUDGED]}
+        # Before it has learned anything, what it is to be measured by.
+        name, judged = "lpips", found[:JUDGED]
         if step == 0:
-            codes = {"lpips_mean_latent": self.generator.w_avg[None].expand(JUDGED, -1)}
-        for name, judged in codes.items():
-            few, like = at_once(self.device), shrunk(clean[:JUDGED], cfg.picture_size)
-            distances = [
-                self.perceptual(pictured(self.generator, part, cfg.picture_size), x)
-                for part, x in zip(judged.split(few), like.split(few), strict=True)
-            ]
-            row[name] = torch.cat(distances).mean().item()
+            name, judged = "lpips_mean_latent", self.generator.w_avg[None].expand(JUDGED, -1)
+        few, like = at_once(self.device), shrunk(clean[:JUDGED], cfg.picture_size)
+        distances = [
+            self.perceptual(pictured(self.generator, part, cfg.picture_size), x)
+            for part, x in zip(judged.split(few), like.split(few), strict=True)
+        ]
+        row[name] = torch.cat(distances).mean().item()
         encoder.train()
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
