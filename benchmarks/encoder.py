@@ -28,6 +28,7 @@ from pti_hub.encoders import LightEncoder
 from pti_hub.errors import InputError
 from pti_hub.generators import latent_statistics
 from pti_hub.images import to_tensor
+from pti_hub.natural import Metric
 from pti_hub.projectors import REFINED, EncoderProjector, MeanProjector, Projector, RandomProjector
 from pti_hub.tuners import fingerprint
 
@@ -56,8 +57,8 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
     which = fingerprint(cast("nn.Module", pipe.encoder))[:12]
-    # What starts from the mean is the same whatever the encoder.
-    rows = [row for row in rows if row["start"] != "encoder" or row["encoder"] == which]
+    # Without an encoder they are the same whatever it is.
+    rows = [row for row in rows if row.get("encoder", which) == which]
     done = {(row["image"], row["start"], row["steps"], row["job"]) for row in rows}
     plan = jobs(pipe) if job else projections(pipe, numbers(steps), numbers(refine))
     for number, path in enumerate(sorted(p for p in photos.iterdir() if p.suffix.lower() in PICTURES)[:count]):
@@ -69,7 +70,7 @@ def main(
         for start, k in missing:
             pipe.projector = plan[start, k]
             row = {"image": path.name, "start": start, "steps": k, "job": job}
-            row |= {"encoder": which} if start == "encoder" else {}
+            row |= {"encoder": which} if start not in ("mean", "random") else {}
             row |= whole_job(pipe, picture) if job else projected(pipe, target, number)
             rows.append(row)
             with out.open("a", encoding="utf-8") as file:
@@ -88,11 +89,26 @@ def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[
     assert pipe.encoder is not None
     ways: dict[tuple[str, int], Projector] = {("mean", 0): MeanProjector(), ("random", 0): RandomProjector()}
     ways |= {("mean", k): WProjector(WProjectorConfig(num_steps=k)) for k in steps}
-    # What of it is the schedule's and not the encoder's.
-    ways["mean, refined", REFINED.num_steps] = WProjector(REFINED.refinement)
     for k in refine:
         ways["encoder", k] = EncoderProjector(pipe.encoder, replace(REFINED, refine_steps=k))
+    # What of it is the encoder's, and what the natural gradients'.
+    w_avg, encoder = pipe.generator.w_avg, pipe.encoder
+    if (metric := getattr(encoder, "metric", None)) is not None:
+        ways["mean, natural", REFINED.num_steps] = EncoderProjector(Start(lambda _: w_avg[None], metric), REFINED)
+        ways["encoder, Adam", REFINED.num_steps] = EncoderProjector(Start(encoder, None, encoder.resolution), REFINED)
     return ways
+
+
+class Start(nn.Module):
+    """An encoder of another's answer, or with another's metric."""
+
+    def __init__(self, answer: Callable[[Tensor], Tensor], metric: Metric | None, resolution: int = 64) -> None:
+        super().__init__()
+        self.answer, self.metric, self.resolution = answer, metric, resolution
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the other says."""
+        return self.answer(images)
 
 
 def jobs(pipe: PTIPipeline) -> dict[tuple[str, int], Projector]:

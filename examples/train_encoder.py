@@ -5,9 +5,10 @@
     python examples/train_encoder.py outputs/encoder --space w+ --photographs photos
     accelerate launch examples/train_encoder.py outputs/encoder              # several processes or GPUs
 
-It draws latents, renders them once into RUN/samples, degrades the pictures as photographs are degraded, and learns the
-way back: picture → w. Its body are AlexNet's convolutions, which LPIPS brings along. The encoder is RUN/encoder, what
-it does on samples that were held out RUN/log.jsonl and RUN/curves.png. The same call goes on after a kill.
+It draws latents, renders them once into RUN/samples, measures to which directions of W the pictures are sensitive,
+degrades them as photographs are degraded, and learns the way back: picture → w. Its body are AlexNet's convolutions,
+which LPIPS brings along. The encoder is RUN/encoder, what it does on samples that were held out RUN/log.jsonl and
+RUN/curves.png. The same call goes on after a kill.
 
     pipe.encoder = LightEncoder.from_pretrained("outputs/encoder/encoder")
     pipe.projector = "auto"
@@ -55,12 +56,14 @@ from pti_hub.loops import (
     restore_adam,
     reused_memory,
 )
+from pti_hub.natural import Metric
 from pti_hub.perceptual import LPIPS
 from pti_hub.runs import RunFolder, digest
 from pti_hub.tuners import fingerprint
 
 CHUNK = 64  # samples a file
 HELD_OUT = 2  # the first so many files
+AXES = 96  # of the metric; beyond them, pictures of faces hardly change
 JUDGED = 16  # held-out samples that are rendered again
 LOG_STEPS = 250
 
@@ -87,6 +90,7 @@ class Settings:
         l2_weight: λ of the squared difference of pixels.
         identity_weight: λ of 1 − cosine of ArcFace's embeddings.
         offset_weight: λ of the offsets' squared length, in W+.
+        metric_samples: Samples of which the metric is estimated; 0 for none.
         seed: Seed of everything random.
     """
 
@@ -107,6 +111,7 @@ class Settings:
     l2_weight: float
     identity_weight: float
     offset_weight: float
+    metric_samples: int
     seed: int
 
 
@@ -133,6 +138,9 @@ def main(
     arcface: Annotated[str | None, typer.Option(help="ArcFace, as pti-hub convert writes it, or a Hub id.")] = None,
     identity_weight: Annotated[float, typer.Option(help="Weight of its embeddings' distance.")] = 0.1,
     offset_weight: Annotated[float, typer.Option(help="Weight of the offsets of w+.")] = 0.1,
+    metric_samples: Annotated[
+        int, typer.Option(min=0, help="Samples to estimate the metric of natural gradients from; 0: none.")
+    ] = 1024,
     photographs: Annotated[
         str | None, typer.Option(help="Real photographs beside the samples: a folder, or a data set on the Hub.")
     ] = None,
@@ -164,6 +172,7 @@ def main(
         l2_weight=l2_weight,
         identity_weight=identity_weight if arcface else 0.0,
         offset_weight=offset_weight,
+        metric_samples=min(metric_samples, samples) // CHUNK * CHUNK,
         seed=seed,
     )
     # 1. What could fail after the work, before it.
@@ -187,9 +196,13 @@ def main(
     with reused_memory():
         data.render(generator, accelerator)
         accelerator.wait_for_everyone()
-        # 3. Learn the way back.
+        # 3. What pictures are sensitive to.
+        if settings.metric_samples:
+            gradients = data.gradients(generator, pipe.projector_perceptual, accelerator)
+            encoder.metric = Metric.of(gradients.to(device), encoder.num_axes)
+        # 4. Learn the way back.
         Teacher(settings, generator, pipe.projector_perceptual, identity, data, real, accelerator, run).teach(encoder)
-    # 4. Keep it.
+    # 5. Keep it.
     if accelerator.is_main_process:
         with replaced_folder(run / "encoder", "config.json") as folder:
             encoder.save_pretrained(folder)
@@ -282,6 +295,34 @@ class Samples:
                 parts = [to_bytes(pictured(generator, part, cfg.size)) for part in w.split(at_once(device))]
             LoopState(self._path(chunk)).write({"w": w, "pictures": torch.cat(parts)})
 
+    def gradients(self, generator: Generator, perceptual: LPIPS, accelerator: Accelerator) -> Tensor:
+        """∇ LPIPS(G(ŵ), G(w)) `[metric_samples, w_dim]`, ŵ a part of the way from w to another's.
+
+        Kept in files beside the samples, too.
+        """
+        cfg, device = self.settings, generator.w_avg.device
+        chunks = range(HELD_OUT, HELD_OUT + cfg.metric_samples // CHUNK)
+        paths = {chunk: self.folder / f"{chunk:06d}.gradients.safetensors" for chunk in chunks}
+        mine = list(paths)[accelerator.process_index :: accelerator.num_processes]
+        missing = [chunk for chunk in mine if not paths[chunk].is_file()]
+        for chunk in tqdm(missing, desc="metric", unit_scale=CHUNK, disable=not accelerator.is_local_main_process):
+            first = (chunk - HELD_OUT) * CHUNK
+            w, pictures = self.read(list(range(first, first + CHUNK)))
+            random = torch.Generator().manual_seed(cfg.seed * 10**6 + chunk)
+            way = 0.1 + 0.6 * torch.rand(CHUNK, *[1] * (w.ndim - 1), generator=random)
+            few, size = at_once(device), cfg.picture_size
+            codes = w.lerp(w.roll(1, 0), way).to(device).requires_grad_()
+            for part, x in zip(codes.split(few), pictures.split(few), strict=True):
+                with mixed_precision(device):
+                    made = pictured(generator, part, size)
+                    perceptual(made, shrunk(to_floats(x.to(device)), size)).sum().backward()
+            assert codes.grad is not None
+            # In W+ all layers move alike.
+            gradients = codes.grad if w.ndim == 2 else codes.grad.sum(1)
+            LoopState(paths[chunk]).write({"gradients": gradients})
+        accelerator.wait_for_everyone()
+        return torch.cat([read_tensors(path)["gradients"] for path in paths.values()])
+
     def __len__(self) -> int:
         return (self.chunks - HELD_OUT) * CHUNK
 
@@ -332,7 +373,9 @@ def new_encoder(pipe: PTIPipeline, settings: Settings) -> LightEncoder:
     """An encoder for a generator, its body that of LPIPS with AlexNet, where the pipeline has it."""
     torch.manual_seed(settings.seed)
     generator: Any = pipe.generator
-    encoder = LightEncoder(generator.w_dim, generator.num_ws, settings.space, settings.resolution)  # type: ignore[arg-type]
+    axes = min(AXES, generator.w_dim) if settings.metric_samples else 0
+    space: Any = settings.space
+    encoder = LightEncoder(generator.w_dim, generator.num_ws, space, settings.resolution, axes)
     for network in (pipe.perceptual, pipe.projector_perceptual):
         if network.net == "alex":
             encoder.body.load_state_dict(network.features.state_dict())

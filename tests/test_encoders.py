@@ -26,6 +26,7 @@ from pti_hub.errors import WeightsError
 from pti_hub.generators import Generator, MobileStyleGAN, StyleGAN2, w_statistics
 from pti_hub.images import to_tensor
 from pti_hub.loops import LoopState
+from pti_hub.natural import Metric, NaturalDescent
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import REFINED, EncoderProjector, EncoderProjectorConfig, MeanProjector
 
@@ -44,9 +45,12 @@ def example() -> ModuleType:
     return module
 
 
-def tiny_encoder(space: str = "w", resolution: int = 64) -> LightEncoder:
+def tiny_encoder(space: str = "w", resolution: int = 64, num_axes: int = 0) -> LightEncoder:
     torch.manual_seed(5)
-    return LightEncoder(16, 8, space, resolution).eval()  # type: ignore[arg-type]
+    encoder = LightEncoder(16, 8, space, resolution, num_axes).eval()  # type: ignore[arg-type]
+    if num_axes:
+        encoder.metric = Metric.of(torch.randn(50, 16) * torch.linspace(3, 0.1, 16), num_axes)
+    return encoder
 
 
 # The network
@@ -68,7 +72,9 @@ def test_w_plus_begins_as_w() -> None:
     assert (ws[0] - ws[1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("wrong", [{"space": "z"}, {"resolution": 20}, {"num_ws": 1}, {"w_dim": 0}, {"w_dim": 10**6}])
+@pytest.mark.parametrize(
+    "wrong", [{"space": "z"}, {"resolution": 20}, {"num_ws": 1}, {"w_dim": 0}, {"w_dim": 10**6}, {"num_axes": 600}]
+)
 def test_an_encoder_that_can_not_be(wrong: dict[str, Any]) -> None:
     name, value = next(iter(wrong.items()))
     with pytest.raises(InputError, match=f"{name}={value!r}"):
@@ -106,10 +112,11 @@ def test_the_pivot_is_what_the_encoder_says(
 
 
 @pytest.mark.parametrize("space", ["w", "w+"])
+@pytest.mark.parametrize("num_axes", [0, 8])
 def test_refining_brings_the_picture_nearer(
-    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, space: str
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, space: str, num_axes: int
 ) -> None:
-    encoder, target = tiny_encoder(space), photograph[None]
+    encoder, target = tiny_encoder(space, num_axes=num_axes), photograph[None]
     encoder.w_avg += 2
     steps: list[int] = []
     alone = EncoderProjector(encoder).project(generator, perceptual, target)
@@ -123,10 +130,11 @@ def test_refining_brings_the_picture_nearer(
     assert after < 0.98 * before
 
 
+@pytest.mark.parametrize("num_axes", [0, 8])
 def test_refining_goes_on_after_a_kill(
-    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, tmp_path: Path
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, tmp_path: Path, num_axes: int
 ) -> None:
-    projector = EncoderProjector(tiny_encoder(), EncoderProjectorConfig(refine_steps=8, resolution=64))
+    projector = EncoderProjector(tiny_encoder(num_axes=num_axes), EncoderProjectorConfig(refine_steps=8, resolution=64))
     whole = projector.project(generator, perceptual, photograph[None], seed=3)
 
     def killed(step: int, metrics: Any) -> None:
@@ -155,6 +163,63 @@ def test_diverging_is_noticed_at_the_last_step(
 def test_hyper_parameters_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"EncoderProjectorConfig: {next(iter(wrong))}="):
         EncoderProjectorConfig(**wrong)
+
+
+# Natural gradients
+
+
+def test_a_metric_s_axes_are_those_of_the_gradients() -> None:
+    basis = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0))).Q
+    scale = torch.tensor([3.0, 0.5, 2.0, 0.1, 1.0, 0.0])
+    gradients = torch.cat([scale.diag(), -scale.diag()]) @ basis
+    metric = Metric.of(gradients, 4)
+    torch.testing.assert_close(metric.sensitivity, torch.tensor([9.0, 4.0, 1.0, 0.25]) / 6)
+    expected = basis[[0, 2, 4, 1]]
+    torch.testing.assert_close((metric.axes @ expected.T).abs(), torch.eye(4), atol=1e-5, rtol=0)
+
+
+@given(st.floats(1e-3, 10), st.integers(0, 100))
+def test_natural_is_against_the_damped_metric(damping: float, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    gradients = torch.randn(40, 12, generator=random) * torch.linspace(3, 0.1, 12)
+    metric = Metric.of(gradients, 12)
+    g = torch.randn(2, 12, generator=random)
+    damped = gradients.T @ gradients / 40 + damping * metric.sensitivity[0] * torch.eye(12)
+    expected = torch.linalg.solve(damped, g.T).T
+    torch.testing.assert_close(F.normalize(metric.natural(g, damping)), F.normalize(expected), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (1, 5, 12)])
+def test_a_step_is_as_long_as_its_rate(shape: tuple[int, ...]) -> None:
+    w = torch.zeros(shape, requires_grad=True)
+    metric = Metric.of(torch.randn(20, 12, generator=torch.Generator().manual_seed(0)), 6)
+    optimizer = NaturalDescent(w, metric, lr=0.7, damping=0.1)
+    torch.randn(shape, generator=torch.Generator().manual_seed(1)).mul(w).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(w.square().sum(-1).mean().sqrt(), torch.tensor(0.7))
+    w.grad = torch.zeros(shape)
+    before = w.detach().clone()
+    optimizer.step()
+    assert torch.equal(w, before)
+
+
+def test_natural_steps_cross_a_narrow_valley() -> None:
+    curvature = torch.logspace(0, -3, 12)
+
+    def left(optimizer: Any, w: torch.Tensor) -> float:
+        for step in range(20):
+            optimizer.param_groups[0]["lr"] = 0.5 * (1 - step / 20)
+            optimizer.zero_grad()
+            (curvature * (w - 1).square()).sum().backward()
+            optimizer.step()
+        return (w - 1).norm().item()
+
+    ways = []
+    for damping in (1e-3, 1e6):
+        w = torch.zeros(1, 12, requires_grad=True)
+        ways.append(left(NaturalDescent(w, Metric(torch.eye(12), curvature), 0.5, damping), w))
+    # As much damping as that leaves the plain gradient.
+    assert ways[0] < 0.2 < 1.5 < ways[1]
 
 
 # In a pipeline
@@ -299,6 +364,7 @@ OPTIONS: dict[str, Any] = {
     "arcface": None,
     "identity_weight": 0.1,
     "offset_weight": 0.1,
+    "metric_samples": 64,
     "photographs": None,
     "count": None,
     "half": False,

@@ -127,13 +127,13 @@ class LoopState:
                 partial.unlink(missing_ok=True)
 
 
-def adam_state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+def adam_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Moments and step counts of an optimiser, by `"adam.<parameter's number>.<key>"`."""
     state = optimizer.state_dict()["state"]
     return {f"adam.{i}.{key}": tensor for i, entry in state.items() for key, tensor in entry.items()}
 
 
-def restore_adam(optimizer: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+def restore_adam(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Take over what `adam_state` gave, out of tensors by name."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}

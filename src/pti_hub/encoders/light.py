@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pti_hub.checkpoints.hub import build, read_json
 from pti_hub.errors import InputError, WeightsError
+from pti_hub.natural import Metric
 from pti_hub.perceptual.lpips import MEAN, STD, alex_features
 
 Space = Literal["w", "w+"]
@@ -39,29 +40,35 @@ class LightEncoder(
         space: `"w"` gives one w; `"w+"` that w and a small offset from it for every layer, as e4e does (Tov et al.
             2021, section 4.1).
         resolution: Height and width of the pictures it takes, in pixels.
+        num_axes: Axes of the metric that it keeps for whoever refines its answer; 0 for none.
 
     Raises:
         InputError: No such space, or a number out of range.
     """
 
+    axes: Tensor
+    sensitivity: Tensor
     w_avg: Tensor
     w_scale: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, w_dim: int = 512, num_ws: int = 16, space: Space = "w", resolution: int = 192) -> None:
+    def __init__(
+        self, w_dim: int = 512, num_ws: int = 16, space: Space = "w", resolution: int = 192, num_axes: int = 0
+    ) -> None:
         super().__init__()
         if (
             space not in ("w", "w+")
             or w_dim not in range(1, 2049)
             or num_ws not in range(2, 65)
             or resolution not in range(64, 1025)
+            or num_axes not in range(w_dim + 1)
         ):
             raise InputError(
-                f"w_dim={w_dim!r}, num_ws={num_ws!r}, space={space!r}, resolution={resolution!r}; expected 1 to 2048, "
-                "2 to 64, 'w' or 'w+', and 64 to 1024"
+                f"w_dim={w_dim!r}, num_ws={num_ws!r}, space={space!r}, resolution={resolution!r}, num_axes="
+                f"{num_axes!r}; expected 1 to 2048, 2 to 64, 'w' or 'w+', 64 to 1024, and up to w_dim"
             )
-        self.w_dim, self.num_ws, self.space, self.resolution = w_dim, num_ws, space, resolution
+        self.w_dim, self.num_ws, self.space, self.resolution, self.num_axes = w_dim, num_ws, space, resolution, num_axes
         self.body = alex_features()
         self.reduce = nn.Conv2d(sum(_TAPS.values()), _REDUCED, 1)
         self.shrink = nn.Conv2d(_REDUCED, _LAST, 3, 2, 1)
@@ -75,9 +82,22 @@ class LightEncoder(
             self.offset_bases = nn.Parameter(torch.zeros(num_ws, _OFFSETS, w_dim))
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.register_buffer("w_scale", torch.ones(w_dim))
+        if num_axes:
+            self.register_buffer("axes", torch.eye(num_axes, w_dim))
+            self.register_buffer("sensitivity", torch.ones(num_axes))
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def metric(self) -> Metric | None:
+        """What pictures of its generator are sensitive to, where it keeps that."""
+        return Metric(self.axes.float(), self.sensitivity.float()) if self.num_axes else None
+
+    @metric.setter
+    def metric(self, metric: Metric) -> None:
+        self.axes.copy_(metric.axes)
+        self.sensitivity.copy_(metric.sensitivity)
 
     def forward(self, images: Tensor) -> Tensor:
         """w `[B, w_dim]`, or ws `[B, num_ws, w_dim]`, of pictures `[B, 3, resolution, resolution]` in [-1, 1]."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.loops import LoopState, StepCallback, check_hyper_parameters, check_target
+from pti_hub.natural import Metric, NaturalDescent
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors.protocol import Projection
 from pti_hub.projectors.w import WProjector, WProjectorConfig
@@ -19,6 +20,8 @@ from pti_hub.projectors.w import WProjector, WProjectorConfig
 
 class Encoder(Protocol):
     """A `torch.nn.Module` from pictures to latents, in float32.
+
+    It may have a `metric`, a `pti_hub.natural.Metric` of its generator, to be refined by.
 
     Attributes:
         resolution: Height and width of the pictures it takes, in pixels.
@@ -36,11 +39,14 @@ class Encoder(Protocol):
 class EncoderProjectorConfig:
     """Hyper-parameters: whether the encoder's latent is refined, and how.
 
-    A few dozen steps are too few for Adam's usual memory, and to look for a wide basin by adding noise to w.
+    By natural gradients, if the encoder has a metric; else by Adam, with a shorter memory than usual, as there are only
+    a few dozen steps. Nor are there enough of them to look for a wide basin by adding noise to w.
 
     Attributes:
         refine_steps: Steps of Eq. 1 from there, in W or W+ as the encoder has it; with 0 it is taken as it is.
-        learning_rate: Their peak rate.
+        step_length: ‖Δw‖ of the first natural step; the others' falls to 0 along a cosine.
+        damping: δ of the natural gradient, see `Metric.natural`; more keeps w nearer to where it was.
+        learning_rate: Adam's peak rate.
         beta1: Adam's β₁.
         beta2: Adam's β₂.
         resolution: Height and width at which the pictures are compared, in pixels.
@@ -48,6 +54,8 @@ class EncoderProjectorConfig:
     """
 
     refine_steps: int = 0
+    step_length: float = 2.5
+    damping: float = 0.01
     learning_rate: float = 0.07
     beta1: float = 0.8
     beta2: float = 0.99
@@ -55,18 +63,25 @@ class EncoderProjectorConfig:
     early: bool = False
 
     def __post_init__(self) -> None:
-        check_hyper_parameters(self, ("learning_rate", "resolution"), ("beta1", "beta2"))
+        above_zero = ("step_length", "damping", "learning_rate", "resolution")
+        check_hyper_parameters(self, above_zero, ("beta1", "beta2"))
 
     @property
     def num_steps(self) -> int:
         """Steps in all."""
         return self.refine_steps
 
-    @property
-    def refinement(self) -> WProjectorConfig:
+    def refinement(self, natural: bool) -> WProjectorConfig:
         """Those of the steps of Eq. 1."""
-        settings = {name: value for name, value in vars(self).items() if name != "refine_steps"}
-        return WProjectorConfig(num_steps=self.refine_steps, noise_factor=0.0, **settings)
+        shared: dict[str, Any] = {
+            "num_steps": self.refine_steps,
+            "noise_factor": 0.0,
+            "resolution": self.resolution,
+            "early": self.early,
+        }
+        if natural:
+            return WProjectorConfig(learning_rate=self.step_length, rampup=0.0, rampdown=1.0, **shared)
+        return WProjectorConfig(learning_rate=self.learning_rate, beta1=self.beta1, beta2=self.beta2, **shared)
 
 
 REFINED = EncoderProjectorConfig(refine_steps=25)
@@ -109,7 +124,7 @@ class EncoderProjector:
             raise InputError(f"the encoder {type(self.encoder).__name__} is of another generator: {error}") from error
         if not self.config.refine_steps:
             return Projection(pivot, [])
-        refiner = _Refiner(self.config.refinement, pivot)
+        refiner = _Refiner(self.config, pivot, getattr(self.encoder, "metric", None))
         return refiner.project(generator, perceptual, target, seed, on_step, state)
 
     @torch.no_grad()
@@ -121,11 +136,17 @@ class EncoderProjector:
 
 
 class _Refiner(WProjector):
-    """Eq. 1 from a latent other than the mean."""
+    """Eq. 1 from a latent other than the mean, by natural gradients where F is known."""
 
-    def __init__(self, config: WProjectorConfig, start: Tensor) -> None:
-        super().__init__(config)
-        self._first = start
+    def __init__(self, config: EncoderProjectorConfig, start: Tensor, metric: Metric | None) -> None:
+        super().__init__(config.refinement(metric is not None))
+        self._damping, self._first, self._metric = config.damping, start, metric
 
     def _start(self, generator: Generator) -> Tensor:
         return self._first.clone()
+
+    def _optimizer(self, w: Tensor, noise: list[Tensor]) -> torch.optim.Optimizer:
+        if self._metric is None:
+            return super()._optimizer(w, noise)
+        # Noise maps stay as they were drawn: they have no metric, and in so few steps learn nothing.
+        return NaturalDescent(w, self._metric, self.config.learning_rate, self._damping)

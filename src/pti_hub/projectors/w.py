@@ -106,8 +106,8 @@ class WProjector:
         # 2. Start with new noise; θ is constant.
         theta = {name: p.detach() for name, p in generator.named_parameters()}
         w = self._start(generator).requires_grad_()
-        noise = [torch.randn(n.shape, generator=random).to(device).requires_grad_() for n in generator.noise_maps()]
-        optimizer = torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
+        noise = [torch.randn(n.shape, generator=random).to(device) for n in generator.noise_maps()]
+        optimizer = self._optimizer(w, noise)
         learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(noise)}
         best, best_distance, first = w.detach().clone(), math.inf, 0
         if state is not None and (before := state.read()):
@@ -152,7 +152,7 @@ class WProjector:
                     if not (seen := distance.item()) <= DIVERGED * best_distance:
                         warnings.warn(
                             f"projection diverged at step {step} of {cfg.num_steps}: distance {seen:.3g}, best "
-                            f"{best_distance:.3g}; the best w is kept; lower learning_rate={cfg.learning_rate:g}",
+                            f"{best_distance:.3g}; the best w is kept; take smaller steps than {cfg.learning_rate:g}",
                             RuntimeWarning,
                             stacklevel=2,
                         )
@@ -170,12 +170,19 @@ class WProjector:
                     on_step(step, {"lpips": distance.detach()})
         if not torch.isfinite(w).all():
             # Too late for the last look to see it.
-            warnings.warn("projection ended in NaN; the best w is kept; lower the rate", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                "projection ended in NaN; the best w is kept; take smaller steps", RuntimeWarning, stacklevel=2
+            )
             return Projection(best, [n.detach() for n in generator.noise_maps()])
         return Projection(w.detach(), [n.detach() for n in noise])
 
     def _start(self, generator: Generator) -> Tensor:
         return generator.w_avg[None].float().clone()
+
+    def _optimizer(self, w: Tensor, noise: list[Tensor]) -> torch.optim.Optimizer:
+        cfg = self.config
+        learned = [w, *(n.requires_grad_() for n in noise)]
+        return torch.optim.Adam(learned, lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
 
 
 def noise_regularization(noise: list[Tensor]) -> Tensor:
