@@ -83,7 +83,11 @@ def test_an_encoder_that_can_not_be(wrong: dict[str, Any]) -> None:
 
 def test_the_shipped_one_is_small() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 8e6
-    assert shipped_encoder()(torch.zeros(1, 3, 192, 192)).shape == (1, 512)
+    encoder = shipped_encoder()
+    assert encoder(torch.zeros(1, 3, 192, 192)).shape == (1, 512)
+    assert encoder.metric is not None
+    torch.testing.assert_close(encoder.metric.axes @ encoder.metric.axes.T, torch.eye(96), atol=2e-3, rtol=0)
+    assert encoder.metric.sensitivity.sort(descending=True).values.equal(encoder.metric.sensitivity)
 
 
 def test_a_damaged_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -159,7 +163,10 @@ def test_diverging_is_noticed_at_the_last_step(
     assert torch.equal(refined.pivot, found)
 
 
-@pytest.mark.parametrize("wrong", [{"refine_steps": -1}, {"refine_steps": 2.5}, {"learning_rate": 0}, {"beta2": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"refine_steps": -1}, {"refine_steps": 2.5}, {"learning_rate": 0}, {"beta2": 1.0}, {"damping": 0.0}],
+)
 def test_hyper_parameters_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"EncoderProjectorConfig: {next(iter(wrong))}="):
         EncoderProjectorConfig(**wrong)
@@ -399,6 +406,11 @@ def test_it_learns_to_invert_a_generator(example: ModuleType, folder: Path, tmp_
     targets = pipe.generator.synthesis(w).clamp(-1, 1)
     found = [EncoderProjector(encoder).project(pipe.generator, pipe.perceptual, t[None]).pivot for t in targets]
     assert (torch.cat(found) - w).norm() < 0.85 * (pipe.generator.w_avg - w).norm()
+    # Pictures are more sensitive along the metric's first axes than along its last.
+    assert encoder.metric is not None
+    shifted = pipe.generator.synthesis(pipe.generator.w_avg + 0.3 * encoder.metric.axes)
+    apart = pipe.perceptual(shifted, pipe.generator.synthesis(pipe.generator.w_avg[None]).expand_as(shifted))
+    assert apart[:4].mean() > 2 * apart[-4:].mean()
 
 
 def test_it_learns_to_invert_a_stylegan2(example: ModuleType, pipe: PTIPipeline, tmp_path: Path) -> None:
@@ -426,9 +438,12 @@ def test_w_plus_stays_close_to_w(
     for weight in (0.01, 100.0):
         run = tmp_path / f"run{weight}"
         options = {"samples": 128, "steps": 30, "picture_steps": 4, "offset_weight": weight}
+        options["metric_samples"] = 64 if weight < 1 else 0
         teach(example, run, folder, space="w+", photographs="photos", **options)
         with torch.no_grad():
-            ws = LightEncoder.from_pretrained(run / "encoder").eval()(photograph[None])
+            encoder = LightEncoder.from_pretrained(run / "encoder").eval()
+            ws = encoder(photograph[None])
+        assert (encoder.metric is None) == (weight > 1)
         apart.append((ws - ws.mean(1, keepdim=True)).norm(dim=2).max().item())
     assert apart[0] > 4 * apart[1] > 0
 
@@ -466,10 +481,11 @@ def test_two_processes(folder: Path, tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(EXAMPLE)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     steps = ["--steps", "10", "--picture-steps", "2", "--space", "w+"]
+    steps += ["--metric-samples", "128"]
     command = [*launch, str(tmp_path / "run"), "--model", str(folder), *options, *steps]
     subprocess.run(command, check=True, env=environment)
     assert [row["step"] for row in log(tmp_path / "run")] == [0, 12]
-    LightEncoder.from_pretrained(tmp_path / "run" / "encoder")
+    assert LightEncoder.from_pretrained(tmp_path / "run" / "encoder").metric is not None
 
 
 @pytest.mark.parametrize(
