@@ -100,7 +100,7 @@ def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[
 
 
 class Start(nn.Module):
-    """An encoder of another's answer, or with another's metric."""
+    """An encoder whose answer or metric is another's, to tell what each of them brings."""
 
     def __init__(self, answer: Callable[[Tensor], Tensor], metric: Metric | None, resolution: int = 64) -> None:
         super().__init__()

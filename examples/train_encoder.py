@@ -63,7 +63,7 @@ from pti_hub.tuners import fingerprint
 
 CHUNK = 64  # samples a file
 HELD_OUT = 2  # the first so many files
-AXES = 96  # of the metric; beyond them, pictures of faces hardly change
+AXES = 96  # of the metric; the others it takes for the least sensitive
 JUDGED = 16  # held-out samples that are rendered again
 LOG_STEPS = 250
 
@@ -139,7 +139,7 @@ def main(
     identity_weight: Annotated[float, typer.Option(help="Weight of its embeddings' distance.")] = 0.1,
     offset_weight: Annotated[float, typer.Option(help="Weight of the offsets of w+.")] = 0.1,
     metric_samples: Annotated[
-        int, typer.Option(min=0, help="Samples to estimate the metric of natural gradients from; 0: none.")
+        int, typer.Option(min=0, help="So many give the metric of natural gradients, in 64s; 0: none.")
     ] = 1024,
     photographs: Annotated[
         str | None, typer.Option(help="Real photographs beside the samples: a folder, or a data set on the Hub.")
@@ -172,7 +172,7 @@ def main(
         l2_weight=l2_weight,
         identity_weight=identity_weight if arcface else 0.0,
         offset_weight=offset_weight,
-        metric_samples=min(metric_samples, samples) // CHUNK * CHUNK,
+        metric_samples=min(metric_samples, samples),
         seed=seed,
     )
     # 1. What could fail after the work, before it.
@@ -199,7 +199,7 @@ def main(
         # 3. What pictures are sensitive to.
         if settings.metric_samples:
             gradients = data.gradients(generator, pipe.projector_perceptual, accelerator)
-            encoder.metric = Metric.of(gradients.to(device), encoder.num_axes)
+            encoder.metric = Metric.of(gradients, encoder.num_axes)
         # 4. Learn the way back.
         Teacher(settings, generator, pipe.projector_perceptual, identity, data, real, accelerator, run).teach(encoder)
     # 5. Keep it.
@@ -230,6 +230,8 @@ def check(settings: Settings, generator: Generator, processes: int, pictured_too
             f"--batch-size {settings.batch_size} for {processes} processes and {settings.samples} samples; expected a "
             "multiple of the one and at most the other"
         )
+    if 0 < settings.metric_samples < CHUNK:
+        raise InputError(f"--metric-samples {settings.metric_samples}; expected 0 or at least {CHUNK}")
     if pictured_too and not (settings.picture_steps and settings.picture_share):
         raise InputError("--photographs and --arcface are for steps that compare pictures; give some --picture-steps")
 
@@ -296,7 +298,7 @@ class Samples:
             LoopState(self._path(chunk)).write({"w": w, "pictures": torch.cat(parts)})
 
     def gradients(self, generator: Generator, perceptual: LPIPS, accelerator: Accelerator) -> Tensor:
-        """∇ LPIPS(G(ŵ), G(w)) `[metric_samples, w_dim]`, ŵ a part of the way from w to another's.
+        """∇_ŵ LPIPS(G(ŵ), G(w)) `[metric_samples, w_dim]`, ŵ a part of the way from w to another's.
 
         Kept in files beside the samples, too.
         """
@@ -315,13 +317,14 @@ class Samples:
             for part, x in zip(codes.split(few), pictures.split(few), strict=True):
                 with mixed_precision(device):
                     made = pictured(generator, part, size)
-                    perceptual(made, shrunk(to_floats(x.to(device)), size)).sum().backward()
+                    distance = perceptual(made, shrunk(to_floats(x.to(device)), size)).sum()
+                distance.backward()
             assert codes.grad is not None
             # In W+ all layers move alike.
             gradients = codes.grad if w.ndim == 2 else codes.grad.sum(1)
             LoopState(paths[chunk]).write({"gradients": gradients})
         accelerator.wait_for_everyone()
-        return torch.cat([read_tensors(path)["gradients"] for path in paths.values()])
+        return torch.cat([LoopState(path).read()["gradients"] for path in paths.values()])
 
     def __len__(self) -> int:
         return (self.chunks - HELD_OUT) * CHUNK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -134,6 +135,22 @@ def test_refining_brings_the_picture_nearer(
     assert after < 0.98 * before
 
 
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_with_a_metric_steps_are_natural(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, space: str
+) -> None:
+    encoder, target = tiny_encoder(space, num_axes=8), photograph[None]
+    alone = EncoderProjector(encoder).project(generator, perceptual, target).pivot
+    config = EncoderProjectorConfig(refine_steps=1, resolution=64, step_length=0.3)
+    refined = EncoderProjector(encoder, config).project(generator, perceptual, target)
+    moved = (refined.pivot - alone).square().sum(-1).mean().sqrt()
+    torch.testing.assert_close(moved, 0.3 * generator.w_std)
+    assert all(torch.equal(one, two) for one, two in zip(refined.noise, generator.noise_maps(), strict=True))
+    damped = dataclasses.replace(config, damping=1e6)
+    other = EncoderProjector(encoder, damped).project(generator, perceptual, target).pivot
+    assert torch.cosine_similarity(refined.pivot - alone, other - alone, dim=-1).max() < 0.95
+
+
 @pytest.mark.parametrize("num_axes", [0, 8])
 def test_refining_goes_on_after_a_kill(
     generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor, tmp_path: Path, num_axes: int
@@ -165,7 +182,14 @@ def test_diverging_is_noticed_at_the_last_step(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"refine_steps": -1}, {"refine_steps": 2.5}, {"learning_rate": 0}, {"beta2": 1.0}, {"damping": 0.0}],
+    [
+        {"refine_steps": -1},
+        {"refine_steps": 2.5},
+        {"learning_rate": 0},
+        {"beta2": 1.0},
+        {"damping": 0.0},
+        {"step_length": -1.0},
+    ],
 )
 def test_hyper_parameters_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"EncoderProjectorConfig: {next(iter(wrong))}="):
@@ -179,8 +203,8 @@ def test_a_metric_s_axes_are_those_of_the_gradients() -> None:
     basis = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0))).Q
     scale = torch.tensor([3.0, 0.5, 2.0, 0.1, 1.0, 0.0])
     gradients = torch.cat([scale.diag(), -scale.diag()]) @ basis
-    metric = Metric.of(gradients, 4)
-    torch.testing.assert_close(metric.sensitivity, torch.tensor([9.0, 4.0, 1.0, 0.25]) / 6)
+    metric = Metric.of(torch.cat([gradients, torch.full((1, 6), torch.nan)]), 4)
+    torch.testing.assert_close(metric.sensitivity, torch.tensor([9.0, 4.0, 1.0, 0.25]) / 9)
     expected = basis[[0, 2, 4, 1]]
     torch.testing.assert_close((metric.axes @ expected.T).abs(), torch.eye(4), atol=1e-5, rtol=0)
 
@@ -191,7 +215,8 @@ def test_natural_is_against_the_damped_metric(damping: float, seed: int) -> None
     gradients = torch.randn(40, 12, generator=random) * torch.linspace(3, 0.1, 12)
     metric = Metric.of(gradients, 12)
     g = torch.randn(2, 12, generator=random)
-    damped = gradients.T @ gradients / 40 + damping * metric.sensitivity[0] * torch.eye(12)
+    second_moment = gradients.T @ gradients / 40
+    damped = second_moment + damping * torch.linalg.eigvalsh(second_moment)[-1] * torch.eye(12)
     expected = torch.linalg.solve(damped, g.T).T
     torch.testing.assert_close(F.normalize(metric.natural(g, damping)), F.normalize(expected), atol=1e-4, rtol=0)
 
@@ -208,6 +233,24 @@ def test_a_step_is_as_long_as_its_rate(shape: tuple[int, ...]) -> None:
     before = w.detach().clone()
     optimizer.step()
     assert torch.equal(w, before)
+
+
+@pytest.mark.parametrize("gradients", [torch.zeros(5, 4), torch.full((5, 4), torch.inf)])
+def test_a_metric_of_nothing(gradients: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="5 gradients, all of them zero or not finite"):
+        Metric.of(gradients, 2)
+
+
+def test_a_metric_of_another_encoder() -> None:
+    with pytest.raises(InputError, match=r"a metric of \[8, 16\]; expected \[4, 16\]: make .* num_axes=8"):
+        tiny_encoder(num_axes=4).metric = Metric(torch.eye(8, 16), torch.ones(8))
+
+
+def test_until_it_has_a_metric_the_gradient_is_the_plain_one() -> None:
+    metric = LightEncoder(16, 8, resolution=64, num_axes=4).metric
+    assert metric is not None
+    g = torch.randn(1, 16)
+    assert torch.equal(metric.natural(g, 0.01), g)
 
 
 def test_natural_steps_cross_a_narrow_valley() -> None:
@@ -275,7 +318,7 @@ def test_an_encoder_that_is_set_is_the_one_that_is_asked(pipe: PTIPipeline) -> N
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_it_is_saved_with_the_pipeline(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path, space: str) -> None:
     config = EncoderProjectorConfig(refine_steps=2, resolution=64)
-    pipe.projector = EncoderProjector(tiny_encoder(space), config)
+    pipe.projector = EncoderProjector(tiny_encoder(space, num_axes=8), config)
     pipe.save_pretrained(tmp_path / "saved")
     loaded = PTIPipeline.from_pretrained(tmp_path / "saved", device="cpu")
     assert isinstance(loaded.projector, EncoderProjector)
@@ -495,6 +538,7 @@ def test_two_processes(folder: Path, tmp_path: Path) -> None:
         ({"resolution": 8}, "resolution=8"),
         ({"size": 48}, "--size 48; expected 64 divided by a power of two"),
         ({"batch_size": 1024}, "--batch-size 1024 for 1 processes and 512 samples"),
+        ({"metric_samples": 40}, "--metric-samples 40; expected 0 or at least 64"),
     ],
 )
 def test_what_can_not_be_is_said_at_once(

@@ -84,18 +84,25 @@ class LightEncoder(
         self.register_buffer("w_scale", torch.ones(w_dim))
         if num_axes:
             self.register_buffer("axes", torch.eye(num_axes, w_dim))
-            self.register_buffer("sensitivity", torch.ones(num_axes))
+            self.register_buffer("sensitivity", torch.zeros(num_axes))
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def metric(self) -> Metric | None:
-        """What pictures of its generator are sensitive to, where it keeps that."""
+        """What pictures of its generator are sensitive to, `num_axes` axes of it; None where that is 0.
+
+        Raises:
+            InputError: One with another number of axes, or of another W, is set.
+        """
         return Metric(self.axes.float(), self.sensitivity.float()) if self.num_axes else None
 
     @metric.setter
     def metric(self, metric: Metric) -> None:
+        given, expected = list(metric.axes.shape), [self.num_axes, self.w_dim]
+        if given != expected:
+            raise InputError(f"a metric of {given}; expected {expected}: make the encoder with num_axes={given[0]}")
         self.axes.copy_(metric.axes)
         self.sensitivity.copy_(metric.sensitivity)
 

@@ -21,7 +21,7 @@ from pti_hub.projectors.w import WProjector, WProjectorConfig
 class Encoder(Protocol):
     """A `torch.nn.Module` from pictures to latents, in float32.
 
-    It may have a `metric`, a `pti_hub.natural.Metric` of its generator, to be refined by.
+    It may have a `metric`, the `pti_hub.natural.Metric` of its generator, or None, to be refined by.
 
     Attributes:
         resolution: Height and width of the pictures it takes, in pixels.
@@ -44,17 +44,17 @@ class EncoderProjectorConfig:
 
     Attributes:
         refine_steps: Steps of Eq. 1 from there, in W or W+ as the encoder has it; with 0 it is taken as it is.
-        step_length: ‖Δw‖ of the first natural step; the others' falls to 0 along a cosine.
-        damping: δ of the natural gradient, see `Metric.natural`; more keeps w nearer to where it was.
-        learning_rate: Adam's peak rate.
-        beta1: Adam's β₁.
-        beta2: Adam's β₂.
+        step_length: η of the first natural step, in units of `w_std`; the others' falls to 0 along a cosine.
+        damping: δ of the natural gradient, see `Metric.natural`; with more of it w ends nearer to where it began.
+        learning_rate: Adam's peak rate, without a metric.
+        beta1: Adam's β₁, likewise.
+        beta2: Adam's β₂, likewise.
         resolution: Height and width at which the pictures are compared, in pixels.
         early: As in `WProjectorConfig`.
     """
 
     refine_steps: int = 0
-    step_length: float = 2.5
+    step_length: float = 0.25
     damping: float = 0.01
     learning_rate: float = 0.07
     beta1: float = 0.8
@@ -70,18 +70,6 @@ class EncoderProjectorConfig:
     def num_steps(self) -> int:
         """Steps in all."""
         return self.refine_steps
-
-    def refinement(self, natural: bool) -> WProjectorConfig:
-        """Those of the steps of Eq. 1."""
-        shared: dict[str, Any] = {
-            "num_steps": self.refine_steps,
-            "noise_factor": 0.0,
-            "resolution": self.resolution,
-            "early": self.early,
-        }
-        if natural:
-            return WProjectorConfig(learning_rate=self.step_length, rampup=0.0, rampdown=1.0, **shared)
-        return WProjectorConfig(learning_rate=self.learning_rate, beta1=self.beta1, beta2=self.beta2, **shared)
 
 
 REFINED = EncoderProjectorConfig(refine_steps=25)
@@ -124,7 +112,11 @@ class EncoderProjector:
             raise InputError(f"the encoder {type(self.encoder).__name__} is of another generator: {error}") from error
         if not self.config.refine_steps:
             return Projection(pivot, [])
-        refiner = _Refiner(self.config, pivot, getattr(self.encoder, "metric", None))
+        metric: Metric | None = getattr(self.encoder, "metric", None)
+        if metric is None:
+            refiner = _Refiner(self.config, pivot)
+        else:
+            refiner = _NaturalRefiner(self.config, pivot, metric, generator.w_std)
         return refiner.project(generator, perceptual, target, seed, on_step, state)
 
     @torch.no_grad()
@@ -136,17 +128,28 @@ class EncoderProjector:
 
 
 class _Refiner(WProjector):
-    """Eq. 1 from a latent other than the mean, by natural gradients where F is known."""
+    """Eq. 1 from a latent other than the mean, by Adam."""
 
-    def __init__(self, config: EncoderProjectorConfig, start: Tensor, metric: Metric | None) -> None:
-        super().__init__(config.refinement(metric is not None))
-        self._damping, self._first, self._metric = config.damping, start, metric
+    def __init__(self, config: EncoderProjectorConfig, start: Tensor, **changes: float) -> None:
+        names = ("learning_rate", "beta1", "beta2", "resolution", "early")
+        settings: dict[str, Any] = {name: getattr(config, name) for name in names} | changes
+        super().__init__(WProjectorConfig(num_steps=config.refine_steps, noise_factor=0.0, **settings))
+        self._first = start
 
     def _start(self, generator: Generator) -> Tensor:
         return self._first.clone()
 
+
+class _NaturalRefiner(_Refiner):
+    """The same by natural gradients."""
+
+    def __init__(self, config: EncoderProjectorConfig, start: Tensor, metric: Metric, w_std: Tensor) -> None:
+        super().__init__(config, start, learning_rate=config.step_length * float(w_std), rampup=0.0, rampdown=1.0)
+        self._damping, self._metric, self._pace = config.damping, metric, f"step_length={config.step_length:g}"
+
+    def _noise(self, generator: Generator, random: torch.Generator) -> list[Tensor]:
+        # They have no metric, and learn nothing in so few steps: the generator's own, as in the picture that is tuned.
+        return [n.detach() for n in generator.noise_maps()]
+
     def _optimizer(self, w: Tensor, noise: list[Tensor]) -> torch.optim.Optimizer:
-        if self._metric is None:
-            return super()._optimizer(w, noise)
-        # Noise maps stay as they were drawn: they have no metric, and in so few steps learn nothing.
         return NaturalDescent(w, self._metric, self.config.learning_rate, self._damping)

@@ -81,6 +81,8 @@ class WProjector:
 
     def __init__(self, config: WProjectorConfig | None = None) -> None:
         self.config = config or WProjectorConfig()
+        # What to lower if it diverges.
+        self._pace = f"learning_rate={self.config.learning_rate:g}"
 
     def project(
         self,
@@ -106,9 +108,10 @@ class WProjector:
         # 2. Start with new noise; θ is constant.
         theta = {name: p.detach() for name, p in generator.named_parameters()}
         w = self._start(generator).requires_grad_()
-        noise = [torch.randn(n.shape, generator=random).to(device) for n in generator.noise_maps()]
-        optimizer = self._optimizer(w, noise)
-        learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(noise)}
+        noise = self._noise(generator, random)
+        learned_noise = [n for n in noise if n.requires_grad]
+        optimizer = self._optimizer(w, learned_noise)
+        learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(learned_noise)}
         best, best_distance, first = w.detach().clone(), math.inf, 0
         if state is not None and (before := state.read()):
             with reading(state.path, "delete it, and the projection begins anew"):
@@ -146,13 +149,13 @@ class WProjector:
                     if asked != size:
                         picture = F.interpolate(picture, size=(size, size), mode="area")
                     distance = perceptual(picture, features).sum()
-                loss = distance + cfg.noise_weight * noise_regularization(noise)
+                loss = distance + cfg.noise_weight * noise_regularization(learned_noise)
                 if step % _CHECK_INTERVAL == 0 or step == cfg.num_steps - 1:
                     # Waits for the device, hence seldom.
                     if not (seen := distance.item()) <= DIVERGED * best_distance:
                         warnings.warn(
                             f"projection diverged at step {step} of {cfg.num_steps}: distance {seen:.3g}, best "
-                            f"{best_distance:.3g}; the best w is kept; take smaller steps than {cfg.learning_rate:g}",
+                            f"{best_distance:.3g}; the best w is kept; lower {self._pace}",
                             RuntimeWarning,
                             stacklevel=2,
                         )
@@ -165,13 +168,13 @@ class WProjector:
                 optimizer.step()
 
                 # 5. Noise stays noise: zero mean, unit variance.
-                normalize_noise(noise)
+                normalize_noise(learned_noise)
                 if on_step is not None:
                     on_step(step, {"lpips": distance.detach()})
         if not torch.isfinite(w).all():
             # Too late for the last look to see it.
             warnings.warn(
-                "projection ended in NaN; the best w is kept; take smaller steps", RuntimeWarning, stacklevel=2
+                f"projection ended in NaN; the best w is kept; lower {self._pace}", RuntimeWarning, stacklevel=2
             )
             return Projection(best, [n.detach() for n in generator.noise_maps()])
         return Projection(w.detach(), [n.detach() for n in noise])
@@ -179,10 +182,13 @@ class WProjector:
     def _start(self, generator: Generator) -> Tensor:
         return generator.w_avg[None].float().clone()
 
+    def _noise(self, generator: Generator, random: torch.Generator) -> list[Tensor]:
+        drawn = [torch.randn(n.shape, generator=random) for n in generator.noise_maps()]
+        return [n.to(generator.w_avg.device).requires_grad_() for n in drawn]
+
     def _optimizer(self, w: Tensor, noise: list[Tensor]) -> torch.optim.Optimizer:
         cfg = self.config
-        learned = [w, *(n.requires_grad_() for n in noise)]
-        return torch.optim.Adam(learned, lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
+        return torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
 
 
 def noise_regularization(noise: list[Tensor]) -> Tensor:
