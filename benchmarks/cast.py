@@ -1,6 +1,6 @@
 """Many identities in one generator (Eq. 3) against one generator each, at the same number of updates an image.
 
-    python benchmarks/cast.py ../shared/data/faces
+    python benchmarks/cast.py faces
 
 It writes OUT/cast.jsonl, a line a measurement, and OUT/cast.md, a table. A run that was stopped goes on with what is
 missing. Of photographs the pivots are kept, in OUT/pivots.

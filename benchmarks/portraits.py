@@ -1,6 +1,6 @@
 """How well photographs are reconstructed: the main job over a folder, one line a picture, and a table.
 
-    python benchmarks/portraits.py ../shared/data/faces --edit smile --out outputs/portraits
+    python benchmarks/portraits.py faces --edit smile --out outputs/portraits
 
 A run that was stopped goes on with what is missing. No picture is kept unless `--pictures` names a folder.
 """
