@@ -8,7 +8,6 @@ missing. Of photographs the pivots are kept, in OUT/pivots.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,9 +19,10 @@ import typer
 from torch import Tensor
 
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline
-from pti_hub.images import load_image, to_tensor
-from pti_hub.loops import LoopState
-from pti_hub.runs import digest
+from pti_hub.images import find_pictures, load_image, to_tensor
+from pti_hub.optim import LoopCheckpoint
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
+from pti_hub.storage import append_row, read_rows, tensor_digest
 
 
 class Results:
@@ -31,7 +31,7 @@ class Results:
     def __init__(self, out: Path, name: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.path = out, out / f"{name}.jsonl"
-        self.rows = [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+        self.rows = read_rows(self.path)
 
     def once(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The row of a key: the one that is there, or a new one."""
@@ -40,8 +40,7 @@ class Results:
                 return row
         row = {**key, **measure()}
         self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(self.path, row)
         print(row, flush=True)
         return row
 
@@ -62,7 +61,7 @@ class Results:
 
 
 def pictures(folder: Path, count: int) -> list[Path]:
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:count]
+    found = find_pictures(folder)[:count]
     if len(found) < count:
         sys.exit(f"error: {len(found)} pictures in {folder}; expected {count}")
     return found
@@ -70,11 +69,11 @@ def pictures(folder: Path, count: int) -> list[Path]:
 
 def pivot_of(pipe: PTIPipeline, path: Path, out: Path) -> Tensor:
     """The pivot of a photograph by the default projector, kept for the other commands."""
-    state = LoopState(out / "pivots" / f"{digest(target_of(pipe, path))[:16]}.safetensors")
-    if not (kept := state.read()):
-        state.path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = LoopCheckpoint(out / "pivots" / f"{tensor_digest(target_of(pipe, path))[:16]}.safetensors")
+    if not (kept := checkpoint.read()):
+        checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
         kept = {"pivot": pipe.invert(path, align=False).pivot}
-        state.write(kept)
+        checkpoint.write(kept)
     return kept["pivot"].to(pipe.device)
 
 
@@ -96,7 +95,7 @@ def cast(
     rampdown: Annotated[float, typer.Option(help="Share of the updates over which the rate falls, in both.")] = 0.5,
 ) -> None:
     """Many identities in one generator against one generator each, at the same number of updates an image."""
-    results, pipe = Results(out, "cast"), PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
+    results, pipe = Results(out, "cast"), PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
     pipe.set_progress_bar_config(mininterval=30)
     paths = pictures(folder, count)
     pivots = [pivot_of(pipe, path, out) for path in paths]

@@ -20,7 +20,8 @@ import typer
 
 from pti_hub import Personalization, PTIPipeline
 from pti_hub.images import load_image, to_tensor
-from pti_hub.tuners import DELTAS
+from pti_hub.personalization import DELTAS
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 EDITS = ("smile", "age", "pose")
 
@@ -31,7 +32,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="File for the table.")] = None,
 ) -> None:
     """Store a personalisation in every way and measure what is lost."""
-    pipe = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
+    pipe = PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
     exact = Personalization.from_pretrained(personalization)
     size = pipe.generator.resolution
     targets = {path.stem: to_tensor(load_image(path), size) for path in photos.iterdir() if path.stem in exact.pivots}

@@ -9,7 +9,6 @@ Rows are appended to OUT as they are done and not made twice; the table is of al
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,14 +22,14 @@ import typer
 from torch import Tensor, nn
 
 from pti_hub import PTIPipeline, WProjector, WProjectorConfig
-from pti_hub.cli import PICTURES
 from pti_hub.encoders import LightEncoder
 from pti_hub.errors import InputError
 from pti_hub.generators import latent_statistics
-from pti_hub.images import to_tensor
-from pti_hub.natural import Metric
+from pti_hub.images import find_pictures, to_tensor
+from pti_hub.optim import GradientPreconditioner
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.projectors import REFINED, EncoderProjector, MeanProjector, Projector, RandomProjector
-from pti_hub.tuners import fingerprint
+from pti_hub.storage import append_row, fingerprint, read_rows
 
 SIZE = 256  # at which the generator's whole picture is compared
 
@@ -44,7 +43,7 @@ def main(
     job: Annotated[bool, typer.Option("--job", help="Time and judge the whole main job instead.")] = False,
     out: Annotated[Path, typer.Option(help="File of the rows.")] = Path("outputs/encoder.jsonl"),
     model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
-        "pti-hub/mobilestylegan-ffhq"
+        DEFAULT_CHECKPOINT
     ),
 ) -> None:
     """Measure, and print a table."""
@@ -54,14 +53,13 @@ def main(
         pipe.encoder = LightEncoder.from_pretrained(encoder).to(pipe.device)
     if pipe.encoder is None:
         raise InputError(f"{model} has no encoder; give one with --encoder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
+    rows = read_rows(out)
     which = fingerprint(cast("nn.Module", pipe.encoder))[:12]
     # Without an encoder they are the same whatever it is.
     rows = [row for row in rows if row.get("encoder", which) == which]
     done = {(row["image"], row["start"], row["steps"], row["job"]) for row in rows}
     plan = jobs(pipe) if job else projections(pipe, numbers(steps), numbers(refine))
-    for number, path in enumerate(sorted(p for p in photos.iterdir() if p.suffix.lower() in PICTURES)[:count]):
+    for number, path in enumerate(find_pictures(photos)[:count]):
         missing = [key for key in plan if (path.name, *key, job) not in done]
         if not missing:
             continue
@@ -73,8 +71,7 @@ def main(
             row |= {"encoder": which} if start not in ("mean", "random") else {}
             row |= whole_job(pipe, picture) if job else projected(pipe, target, number)
             rows.append(row)
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(out, row)
             print(row)
     table([row for row in rows if row["job"] == job])
 
@@ -93,8 +90,9 @@ def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[
         ways["encoder", k] = EncoderProjector(pipe.encoder, replace(REFINED, refine_steps=k))
     # What of it is the encoder's, and what the natural gradients'.
     w_avg, encoder = pipe.generator.w_avg, pipe.encoder
-    if (metric := getattr(encoder, "metric", None)) is not None:
-        ways["mean, natural", REFINED.num_steps] = EncoderProjector(Start(lambda _: w_avg[None], metric), REFINED)
+    if (preconditioner := getattr(encoder, "preconditioner", None)) is not None:
+        mean = Start(lambda _: w_avg[None], preconditioner)
+        ways["mean, natural", REFINED.num_steps] = EncoderProjector(mean, REFINED)
         ways["encoder, Adam", REFINED.num_steps] = EncoderProjector(Start(encoder, None, encoder.resolution), REFINED)
     return ways
 
@@ -102,7 +100,9 @@ def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[
 class Start(nn.Module):
     """An encoder whose answer or metric is another's, to tell what each of them brings."""
 
-    def __init__(self, answer: Callable[[Tensor], Tensor], metric: Metric | None, resolution: int = 64) -> None:
+    def __init__(
+        self, answer: Callable[[Tensor], Tensor], metric: GradientPreconditioner | None, resolution: int = 64
+    ) -> None:
         super().__init__()
         self.answer, self.metric, self.resolution = answer, metric, resolution
 

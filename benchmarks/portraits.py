@@ -7,7 +7,6 @@ A run that was stopped goes on with what is missing. No picture is kept unless `
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import time
@@ -22,7 +21,9 @@ from PIL import Image
 
 from pti_hub import PTIPipeline
 from pti_hub.faces import FaceAnalyzer, embedding, identity_distance, widest
-from pti_hub.images import save_image, to_tensor
+from pti_hub.images import find_pictures, save_image, to_tensor
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
+from pti_hub.storage import append_row, read_rows
 
 COLUMNS = {
     "lpips_projected": "LPIPS, projected",
@@ -41,27 +42,26 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Photographs.")],
     out: Annotated[Path, typer.Option(help="Results: OUT.jsonl and OUT.md.")] = Path("outputs/portraits"),
     pictures: Annotated[Path | None, typer.Option(help="Folder for what is rendered.")] = None,
-    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = "pti-hub/mobilestylegan-ffhq",
+    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
     preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
     edit: Annotated[str | None, typer.Option(help="Edit to render as well.")] = None,
 ) -> None:
     """Run the main job on every photograph of a folder."""
     out.parent.mkdir(parents=True, exist_ok=True)
     results = out.with_suffix(".jsonl")
-    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    rows = read_rows(results)
     if any(row["preset"] != preset for row in rows):
         sys.exit(f"error: {results} was made with another preset than {preset!r}; give another --out")
     done = {row["picture"] for row in rows}
     pipe = PTIPipeline.from_pretrained(model, preset=preset)
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
+    for path in find_pictures(folder):
         if path.name in done:
             continue
         rows.append({"preset": preset, **measure(pipe, path, edit, pictures)})
-        with results.open("a") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
+        append_row(results, rows[-1])
         print(rows[-1], flush=True)
     if not rows:
-        sys.exit(f"error: no .jpg or .png in {folder}")
+        sys.exit(f"error: no picture in {folder}")
     table = markdown(rows)
     out.with_suffix(".md").write_text(table)
     print(table)

@@ -16,13 +16,14 @@ import torch
 import typer
 
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
-from pti_hub.loops import reused_memory
+from pti_hub.optim import reused_memory
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 
 def main(
     steps: Annotated[int, typer.Option(help="Steps measured; the median counts.")] = 12,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for PyTorch's choice.")] = 0,
-    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = "pti-hub/mobilestylegan-ffhq",
+    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
 ) -> None:
     """Print seconds and ratios."""
     if threads:

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 import typer
 
 from pti_hub.generators import StyleGAN2
-from pti_hub.loops import reused_memory
+from pti_hub.optim import reused_memory
 
 Reference = Annotated[Path | None, typer.Option(help="A checkout of NVIDIA's stylegan2-ada-pytorch.")]
 

@@ -21,6 +21,7 @@ from pti_hub import PTIPipeline
 from pti_hub.errors import PTIError
 from pti_hub.faces import FaceAnalyzer, embedding, identity_distance
 from pti_hub.images import load_image, save_image
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 TILE = 320  # side of a picture on the sheet, pixels
 
@@ -28,7 +29,7 @@ TILE = 320  # side of a picture on the sheet, pixels
 def main(
     photo: Annotated[Path | None, typer.Argument(help="A photograph; the astronaut by default.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("outputs/demo"),
-    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = "pti-hub/mobilestylegan-ffhq",
+    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
     preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
     face: Annotated[int | None, typer.Option(help="Which face, from left to right, where there are several.")] = None,
 ) -> None:

@@ -42,9 +42,10 @@ from pti_hub.evaluation import (
 )
 from pti_hub.evaluation.data import CELEBA_HQ
 from pti_hub.faces import embedding
-from pti_hub.loops import place
+from pti_hub.optim import process_state
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.projectors import EncoderProjectorConfig
-from pti_hub.tuners import fingerprint
+from pti_hub.storage import fingerprint
 
 PRESETS = ("paper", "default", "saved")
 
@@ -65,7 +66,7 @@ def main(
     count: Annotated[int | None, typer.Option(min=1, help="The first so many photographs; all by default.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("outputs/evaluation"),
     model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
-        "pti-hub/mobilestylegan-ffhq"
+        DEFAULT_CHECKPOINT
     ),
     preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(PRESETS)}; saved is the model's own.")] = "paper",
     set_: Annotated[
@@ -100,7 +101,7 @@ def main(
     network = None if arcface is None else ArcFace.load(arcface).to(pipe.device)
     settings = {
         "data": [Path(data).resolve().name] if Path(data).is_dir() else [data, split, column],
-        "model": pipe.base,
+        "model": pipe.base.to_json(),
         "identity": "dlib" if network is None else f"arcface {fingerprint(network)[:12]}",
         "latents": latents,
         "samples": samples,
@@ -109,14 +110,15 @@ def main(
         **dataclasses.asdict(schedule),
     }
     if isinstance(pipe.encoder, nn.Module):
-        settings["model"] = {**pipe.base, "encoder": fingerprint(pipe.encoder)}
-    results = Results(out, settings, place().process_index if place().num_processes > 1 else None)
+        settings["model"] = {**pipe.base.to_json(), "encoder": fingerprint(pipe.encoder)}
+    state = process_state()
+    results = Results(out, settings, state.process_index if state.num_processes > 1 else None)
     identity = embedding if network is None else network.embedding
     measurements = Measurements(pipe, seed, identity, latents, samples)
     photographs = tqdm(open_photographs(data, count, split, column), total=count, desc="photographs")
     evaluate(photographs, [(method, list(wanted[method.name])) for method in chosen], measurements, results, align)
     # 3. Show.
-    if place().is_main_process:
+    if state.is_main_process:
         results = Results(out, settings)
         tables = {name: Table(name, results, names or exhibit.methods) for name, exhibit in asked.items()}
         for table in tables.values():

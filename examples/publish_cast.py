@@ -19,16 +19,16 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from PIL import Image
 
 from pti_hub import InputError, PTIError, PTIPipeline
-from pti_hub.cli import PICTURES
-from pti_hub.images import side_by_side
-from pti_hub.tuners import DELTAS
+from pti_hub.images import PICTURE_SUFFIXES, find_pictures, side_by_side
+from pti_hub.personalization import DELTAS
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 
 def main(
     photos: Annotated[Path, typer.Argument(help="Folder of photographs, one an identity.")],
     repo: Annotated[str, typer.Argument(help="Repository on the Hub.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
-        "pti-hub/mobilestylegan-ffhq"
+        DEFAULT_CHECKPOINT
     ),
     delta: Annotated[str, typer.Option(help=f"How weights are stored: {', '.join(DELTAS)}.")] = "compact",
     edit: Annotated[str, typer.Option("--edit", "-e", help="What to show of each.")] = "smile",
@@ -38,9 +38,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the edited pictures.")] = Path("outputs/cast"),
 ) -> None:
     """Tune one generator to everyone in a folder, publish it, and edit each out of the published one."""
-    people = {path.stem: path for path in sorted(photos.iterdir()) if path.suffix.lower() in PICTURES}
+    people = {path.stem: path for path in find_pictures(photos)}
     if not people:
-        raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(sorted(PICTURES))}")
+        raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(PICTURE_SUFFIXES)}")
     # 1. What could fail after the work, before it.
     if delta not in DELTAS:
         raise InputError(f"delta={delta!r}; expected one of {', '.join(DELTAS)}")

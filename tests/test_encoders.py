@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import os
@@ -26,8 +27,7 @@ from pti_hub.encoders.light import SHIPPED
 from pti_hub.errors import WeightsError
 from pti_hub.generators import Generator, MobileStyleGAN, StyleGAN2, w_statistics
 from pti_hub.images import to_tensor
-from pti_hub.loops import LoopState
-from pti_hub.natural import Metric, NaturalDescent
+from pti_hub.optim import GradientPreconditioner, LoopCheckpoint, NaturalGradientDescent
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import REFINED, EncoderProjector, EncoderProjectorConfig, MeanProjector
 
@@ -36,6 +36,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "train_encoder.py"
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
+    sys.path.insert(0, str(EXAMPLE.parent))
     spec = importlib.util.spec_from_file_location("train_encoder", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None
@@ -46,11 +47,16 @@ def example() -> ModuleType:
     return module
 
 
+def part(name: str) -> ModuleType:
+    """A module of the example's, which the fixture `example` has made known."""
+    return importlib.import_module(f"encoder_training.{name}")
+
+
 def tiny_encoder(space: str = "w", resolution: int = 64, num_axes: int = 0) -> LightEncoder:
     torch.manual_seed(5)
     encoder = LightEncoder(16, 8, space, resolution, num_axes).eval()  # type: ignore[arg-type]
     if num_axes:
-        encoder.metric = Metric.of(torch.randn(50, 16) * torch.linspace(3, 0.1, 16), num_axes)
+        encoder.preconditioner = GradientPreconditioner.of(torch.randn(50, 16) * torch.linspace(3, 0.1, 16), num_axes)
     return encoder
 
 
@@ -86,9 +92,11 @@ def test_the_shipped_one_is_small() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 8e6
     encoder = shipped_encoder()
     assert encoder(torch.zeros(1, 3, 192, 192)).shape == (1, 512)
-    assert encoder.metric is not None
-    torch.testing.assert_close(encoder.metric.axes @ encoder.metric.axes.T, torch.eye(96), atol=2e-3, rtol=0)
-    assert encoder.metric.sensitivity.sort(descending=True).values.equal(encoder.metric.sensitivity)
+    assert encoder.preconditioner is not None
+    torch.testing.assert_close(
+        encoder.preconditioner.axes @ encoder.preconditioner.axes.T, torch.eye(96), atol=2e-3, rtol=0
+    )
+    assert encoder.preconditioner.sensitivity.sort(descending=True).values.equal(encoder.preconditioner.sensitivity)
 
 
 def test_a_damaged_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,10 +170,10 @@ def test_refining_goes_on_after_a_kill(
         if step == 5:
             raise KeyboardInterrupt
 
-    state = LoopState(tmp_path / "state.safetensors", every=2)
+    state = LoopCheckpoint(tmp_path / "state.safetensors", every=2)
     with pytest.raises(KeyboardInterrupt):
-        projector.project(generator, perceptual, photograph[None], seed=3, on_step=killed, state=state)
-    again = projector.project(generator, perceptual, photograph[None], seed=3, state=state)
+        projector.project(generator, perceptual, photograph[None], seed=3, on_step=killed, checkpoint=state)
+    again = projector.project(generator, perceptual, photograph[None], seed=3, checkpoint=state)
     assert torch.equal(again.pivot, whole.pivot)
 
 
@@ -203,7 +211,7 @@ def test_a_metric_s_axes_are_those_of_the_gradients() -> None:
     basis = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0))).Q
     scale = torch.tensor([3.0, 0.5, 2.0, 0.1, 1.0, 0.0])
     gradients = torch.cat([scale.diag(), -scale.diag()]) @ basis
-    metric = Metric.of(torch.cat([gradients, torch.full((1, 6), torch.nan)]), 4)
+    metric = GradientPreconditioner.of(torch.cat([gradients, torch.full((1, 6), torch.nan)]), 4)
     torch.testing.assert_close(metric.sensitivity, torch.tensor([9.0, 4.0, 1.0, 0.25]) / 9)
     expected = basis[[0, 2, 4, 1]]
     torch.testing.assert_close((metric.axes @ expected.T).abs(), torch.eye(4), atol=1e-5, rtol=0)
@@ -213,7 +221,7 @@ def test_a_metric_s_axes_are_those_of_the_gradients() -> None:
 def test_natural_is_against_the_damped_metric(damping: float, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     gradients = torch.randn(40, 12, generator=random) * torch.linspace(3, 0.1, 12)
-    metric = Metric.of(gradients, 12)
+    metric = GradientPreconditioner.of(gradients, 12)
     g = torch.randn(2, 12, generator=random)
     second_moment = gradients.T @ gradients / 40
     damped = second_moment + damping * torch.linalg.eigvalsh(second_moment)[-1] * torch.eye(12)
@@ -224,8 +232,8 @@ def test_natural_is_against_the_damped_metric(damping: float, seed: int) -> None
 @pytest.mark.parametrize("shape", [(1, 12), (1, 5, 12)])
 def test_a_step_is_as_long_as_its_rate(shape: tuple[int, ...]) -> None:
     w = torch.zeros(shape, requires_grad=True)
-    metric = Metric.of(torch.randn(20, 12, generator=torch.Generator().manual_seed(0)), 6)
-    optimizer = NaturalDescent(w, metric, lr=0.7, damping=0.1)
+    metric = GradientPreconditioner.of(torch.randn(20, 12, generator=torch.Generator().manual_seed(0)), 6)
+    optimizer = NaturalGradientDescent(w, metric, lr=0.7, damping=0.1)
     torch.randn(shape, generator=torch.Generator().manual_seed(1)).mul(w).sum().backward()
     optimizer.step()
     torch.testing.assert_close(w.square().sum(-1).mean().sqrt(), torch.tensor(0.7))
@@ -238,16 +246,16 @@ def test_a_step_is_as_long_as_its_rate(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("gradients", [torch.zeros(5, 4), torch.full((5, 4), torch.inf)])
 def test_a_metric_of_nothing(gradients: torch.Tensor) -> None:
     with pytest.raises(InputError, match="5 gradients, all of them zero or not finite"):
-        Metric.of(gradients, 2)
+        GradientPreconditioner.of(gradients, 2)
 
 
 def test_a_metric_of_another_encoder() -> None:
-    with pytest.raises(InputError, match=r"a metric of \[8, 16\]; expected \[4, 16\]: make .* num_axes=8"):
-        tiny_encoder(num_axes=4).metric = Metric(torch.eye(8, 16), torch.ones(8))
+    with pytest.raises(InputError, match=r"a preconditioner of \[8, 16\]; expected \[4, 16\]: make .* num_axes=8"):
+        tiny_encoder(num_axes=4).preconditioner = GradientPreconditioner(torch.eye(8, 16), torch.ones(8))
 
 
 def test_until_it_has_a_metric_the_gradient_is_the_plain_one() -> None:
-    metric = LightEncoder(16, 8, resolution=64, num_axes=4).metric
+    metric = LightEncoder(16, 8, resolution=64, num_axes=4).preconditioner
     assert metric is not None
     g = torch.randn(1, 16)
     assert torch.equal(metric.natural(g, 0.01), g)
@@ -267,7 +275,7 @@ def test_natural_steps_cross_a_narrow_valley() -> None:
     ways = []
     for damping in (1e-3, 1e6):
         w = torch.zeros(1, 12, requires_grad=True)
-        ways.append(left(NaturalDescent(w, Metric(torch.eye(12), curvature), 0.5, damping), w))
+        ways.append(left(NaturalGradientDescent(w, GradientPreconditioner(torch.eye(12), curvature), 0.5, damping), w))
     # As much damping as that leaves the plain gradient.
     assert ways[0] < 0.2 < 1.5 < ways[1]
 
@@ -326,15 +334,6 @@ def test_it_is_saved_with_the_pipeline(pipe: PTIPipeline, photograph: torch.Tens
     assert torch.equal(loaded.invert(photograph).pivot, pipe.invert(photograph).pivot)
 
 
-def test_a_folder_of_when_nothing_was_refined(pipe: PTIPipeline, tmp_path: Path) -> None:
-    pipe.projector = EncoderProjector(tiny_encoder())
-    pipe.save_pretrained(tmp_path / "saved")
-    (tmp_path / "saved" / "projector" / "config.json").write_text('{"num_steps": 0}')
-    loaded = PTIPipeline.from_pretrained(tmp_path / "saved", device="cpu").projector
-    assert isinstance(loaded, EncoderProjector)
-    assert loaded.config.refine_steps == 0
-
-
 def test_an_encoder_that_waits_is_saved_too(pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
     pipe.encoder = tiny_encoder()
     pipe.save_pretrained(tmp_path / "saved")
@@ -349,7 +348,7 @@ def test_the_default_pipeline_asks_its_encoder(real_pipe: PTIPipeline) -> None:
     pipe = PTIPipeline.from_pretrained(real_pipe.name, device="cpu")
     assert isinstance(pipe.projector, EncoderProjector)
     assert pipe.projector.config == REFINED
-    target = pipe._target(Image.fromarray(data.astronaut()), "auto", None)
+    target = to_tensor(pipe.prepare(Image.fromarray(data.astronaut())), pipe.generator.resolution)
     perceptual = pipe.projector_perceptual
     mean = MeanProjector().project(pipe.generator, perceptual, target).pivot
     alone = EncoderProjector(shipped_encoder()).project(pipe.generator, perceptual, target).pivot
@@ -365,10 +364,10 @@ def test_the_default_pipeline_asks_its_encoder(real_pipe: PTIPipeline) -> None:
 def test_photographs_faults(example: ModuleType, generator: MobileStyleGAN) -> None:
     pictures = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 1.8 - 0.9
     pictures = F.interpolate(F.avg_pool2d(pictures, 8), size=(64, 64), mode="bilinear")
-    spoilt = example.degraded(pictures, torch.Generator().manual_seed(2))
+    spoilt = part("degradation").degraded(pictures, torch.Generator().manual_seed(2))
     assert spoilt.shape == pictures.shape
     assert spoilt.abs().max() <= 1
-    assert torch.equal(spoilt, example.degraded(pictures, torch.Generator().manual_seed(2)))
+    assert torch.equal(spoilt, part("degradation").degraded(pictures, torch.Generator().manual_seed(2)))
     change = (spoilt - pictures).square().mean((1, 2, 3)).sqrt()
     # Some are nearly as they were, none is beyond recognition.
     assert change.min() < 0.01 < change.median() < change.max() < 0.6
@@ -376,7 +375,7 @@ def test_photographs_faults(example: ModuleType, generator: MobileStyleGAN) -> N
 
 def test_pictures_of_which_half_are_crossed(example: ModuleType) -> None:
     w = torch.arange(200.0)[:, None].expand(-1, 3)
-    ws = example.crossed(w, 6, torch.Generator().manual_seed(0))
+    ws = part("samples").crossed(w, 6, torch.Generator().manual_seed(0))
     assert ws.shape == (200, 6, 3)
     assert torch.equal(ws[:, 0], w)
     other = ws[:, -1, 0] != ws[:, 0, 0]
@@ -391,7 +390,7 @@ def test_pictures_are_whole_where_a_generator_could_stop_early(example: ModuleTy
     w = torch.randn(1, 16)
     with torch.no_grad():
         expected = F.avg_pool2d(generator.synthesis(w), 4)
-        torch.testing.assert_close(example.pictured(generator, w, 16), expected)
+        torch.testing.assert_close(part("samples").pictured(generator, w, 16), expected)
         assert not torch.allclose(generator.synthesis(w, resolution=16), expected, atol=1e-3)
 
 
@@ -414,7 +413,7 @@ OPTIONS: dict[str, Any] = {
     "arcface": None,
     "identity_weight": 0.1,
     "offset_weight": 0.1,
-    "metric_samples": 64,
+    "preconditioner_samples": 64,
     "photographs": None,
     "count": None,
     "half": False,
@@ -450,8 +449,8 @@ def test_it_learns_to_invert_a_generator(example: ModuleType, folder: Path, tmp_
     found = [EncoderProjector(encoder).project(pipe.generator, pipe.perceptual, t[None]).pivot for t in targets]
     assert (torch.cat(found) - w).norm() < 0.85 * (pipe.generator.w_avg - w).norm()
     # Pictures are more sensitive along the metric's first axes than along its last.
-    assert encoder.metric is not None
-    shifted = pipe.generator.synthesis(pipe.generator.w_avg + 0.3 * encoder.metric.axes)
+    assert encoder.preconditioner is not None
+    shifted = pipe.generator.synthesis(pipe.generator.w_avg + 0.3 * encoder.preconditioner.axes)
     apart = pipe.perceptual(shifted, pipe.generator.synthesis(pipe.generator.w_avg[None]).expand_as(shifted))
     assert apart[:4].mean() > 2 * apart[-4:].mean()
 
@@ -468,7 +467,7 @@ def test_it_learns_to_invert_a_stylegan2(example: ModuleType, pipe: PTIPipeline,
     with torch.no_grad():
         whole = F.avg_pool2d(generator.synthesis(kept["w"]), 2).clamp(-1, 1)
         early = generator.synthesis(kept["w"], resolution=32).clamp(-1, 1)
-    seen = example.to_floats(kept["pictures"])
+    seen = part("degradation").to_floats(kept["pictures"])
     # Rendered in bfloat16 where the device computes it natively.
     assert 5 * (seen - whole).abs().mean() < (seen - early).abs().mean()
 
@@ -481,12 +480,12 @@ def test_w_plus_stays_close_to_w(
     for weight in (0.01, 100.0):
         run = tmp_path / f"run{weight}"
         options = {"samples": 128, "steps": 30, "picture_steps": 4, "offset_weight": weight}
-        options["metric_samples"] = 64 if weight < 1 else 0
+        options["preconditioner_samples"] = 64 if weight < 1 else 0
         teach(example, run, folder, space="w+", photographs="photos", **options)
         with torch.no_grad():
             encoder = LightEncoder.from_pretrained(run / "encoder").eval()
             ws = encoder(photograph[None])
-        assert (encoder.metric is None) == (weight > 1)
+        assert (encoder.preconditioner is None) == (weight > 1)
         apart.append((ws - ws.mean(1, keepdim=True)).norm(dim=2).max().item())
     assert apart[0] > 4 * apart[1] > 0
 
@@ -494,7 +493,7 @@ def test_w_plus_stays_close_to_w(
 def test_a_killed_run_goes_on_to_the_same_bits(
     example: ModuleType, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(example, "LOG_STEPS", 5)
+    monkeypatch.setattr(part("teacher"), "LOG_STEPS", 5)
     options = {"samples": 192, "steps": 11, "picture_steps": 6}
     teach(example, tmp_path / "whole", folder, **options)
     step = example.Teacher._step
@@ -524,11 +523,11 @@ def test_two_processes(folder: Path, tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(EXAMPLE)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     steps = ["--steps", "10", "--picture-steps", "2", "--space", "w+"]
-    steps += ["--metric-samples", "128"]
+    steps += ["--preconditioner-samples", "128"]
     command = [*launch, str(tmp_path / "run"), "--model", str(folder), *options, *steps]
     subprocess.run(command, check=True, env=environment)
     assert [row["step"] for row in log(tmp_path / "run")] == [0, 12]
-    assert LightEncoder.from_pretrained(tmp_path / "run" / "encoder").metric is not None
+    assert LightEncoder.from_pretrained(tmp_path / "run" / "encoder").preconditioner is not None
 
 
 @pytest.mark.parametrize(
@@ -538,7 +537,7 @@ def test_two_processes(folder: Path, tmp_path: Path) -> None:
         ({"resolution": 8}, "resolution=8"),
         ({"size": 48}, "--size 48; expected 64 divided by a power of two"),
         ({"batch_size": 1024}, "--batch-size 1024 for 1 processes and 512 samples"),
-        ({"metric_samples": 40}, "--metric-samples 40; expected 0 or at least 64"),
+        ({"preconditioner_samples": 40}, "--preconditioner-samples 40; expected 0 or at least 64"),
     ],
 )
 def test_what_can_not_be_is_said_at_once(

@@ -43,7 +43,6 @@ from pti_hub.evaluation import (
     Table,
     draw,
     evaluate,
-    measure,
     named_methods,
     open_photographs,
     write_report,
@@ -125,7 +124,7 @@ def methods() -> list[Method]:
 def test_what_is_measured(large_pipe: PTIPipeline, folder: Path) -> None:
     photograph = next(open_photographs(folder)).image
     assert photograph is not None
-    plain, tuned = (measure(large_pipe, m, photograph, ["reconstruction", "drift"]) for m in methods())
+    plain, tuned = (Measurements(large_pipe)(m, photograph, ["reconstruction", "drift"]).values for m in methods())
     assert plain.keys() == tuned.keys() >= {"lpips_alex", "lpips_alex_256", "mse", "psnr", "ms_ssim", "w_distance"}
     assert tuned["lpips_alex"] < plain["lpips_alex"]
     assert tuned["w_distance"] == plain["w_distance"]
@@ -135,9 +134,9 @@ def test_what_is_measured(large_pipe: PTIPipeline, folder: Path) -> None:
     # PSNR follows from the error of what can be shown.
     assert plain["psnr"] == pytest.approx(10 * math.log10(4 / plain["mse"]), abs=1)
     with pytest.raises(InputError, match="'tiny' has no direction pose, smile, age; measure without edits"):
-        measure(large_pipe, methods()[0], photograph, ["edits"])
+        Measurements(large_pipe)(methods()[0], photograph, ["edits"])
     with pytest.raises(InputError, match="no metric is named beauty; there are reconstruction, identity, edits"):
-        measure(large_pipe, methods()[0], photograph, ["beauty"])
+        Measurements(large_pipe)(methods()[0], photograph, ["beauty"])
 
 
 def test_random_samples_before_and_after(large_pipe: PTIPipeline) -> None:

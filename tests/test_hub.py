@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from typer.testing import CliRunner
 
 from pti_hub import InputError, Personalization, PTIError, PTIPipeline, SaveError, WeightsError
 from pti_hub.cli import app
-from pti_hub.tuners.compression import compress, restore
+from pti_hub.personalization.compression import compress, restore
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_a_personalisation_finds_its_base_at_its_revision(
 ) -> None:
     pipe.push_to_hub("me/base")
     base = PTIPipeline.from_pretrained("me/base")
-    assert base.base["repo"] == "me/base"
+    assert base.base.repo == "me/base"
     ada = base(photograph).personalization
     ada.push_to_hub("me/ada", delta="exact")
     # The base goes on, and is another one then.
@@ -165,7 +166,7 @@ def test_the_card_says_what_it_is(hub: HubServer, pipe: PTIPipeline, photograph:
     assert card.data.library_name == "pti-hub"
     assert card.data.pipeline_tag == "image-to-image"
     assert "pivotal-tuning" in (card.data.tags or [])
-    for fact in ("preview.jpg", 'from_pretrained("me/ada")', "| ada |", base.base["revision"], "tuner.num_steps | 6"):
+    for fact in ("preview.jpg", 'from_pretrained("me/ada")', "| ada |", base.base.revision, "tuner.num_steps | 6"):
         assert fact in card.text
     assert "| seed | 0 |" in card.text
     # Names are people's and may hold anything; the table holds.
@@ -221,7 +222,7 @@ def test_an_upload_that_was_cut_off_goes_on(hub: HubServer, ada: Personalization
     assert set(files_of(hub, "me/ada")) == set()
     hub.faults.clear()
     hub.faults.append(Fault("POST .*/commit/", 500, times=100))
-    with pytest.raises(SaveError, match="the Hub has a problem of its own; the same call goes on later"):
+    with pytest.raises(SaveError, match="the Hub has a problem of its own; the same call resumes the upload later"):
         ada.push_to_hub("me/ada")
     hub.faults.clear()
     sent = len([line for line in hub.requests if line.startswith("PUT")])
@@ -238,7 +239,7 @@ def test_a_server_that_dies_half_way_through_an_upload(hub: HubServer, pipe: PTI
     hub.start()
     assert set(files_of(hub, "me/base")) == set()
     pipe.push_to_hub("me/base")
-    assert PTIPipeline.from_pretrained("me/base").base["fingerprint"] == pipe.base["fingerprint"]
+    assert PTIPipeline.from_pretrained("me/base").base.fingerprint == pipe.base.fingerprint
 
 
 def test_an_interrupted_download_goes_on_where_it_was(
@@ -360,7 +361,7 @@ def test_the_command_line(hub: HubServer, pipe: PTIPipeline, photograph: torch.T
     assert run("list", "me/ada").exit_code == 0
     assert not any("safetensors" in line for line in hub.requests)
     assert f"saved in {tmp_path}/pulled/" in run("pull", "me/ada", str(tmp_path / "pulled")).output
-    assert Personalization.from_pretrained(tmp_path / "pulled").base["repo"] == "me/base"
+    assert Personalization.from_pretrained(tmp_path / "pulled").base.repo == "me/base"
     hub.add("me/other", {"config.json": b"{}"})
     for verb in (["list"], ["pull"]):
         failed = run(*verb, "me/other")
@@ -437,7 +438,7 @@ def test_a_hostile_personalisation_is_refused(
 ) -> None:
     pipe.save_pretrained(tmp_path / "base")
     pipe.push_to_hub("me/base")
-    ada.base["repo"] = "me/base"
+    ada.base = dataclasses.replace(ada.base, repo="me/base")
     ada.save_pretrained(tmp_path / "evil", delta="compact")
     hostile(tmp_path / "evil", kind)
     hub.add("you/evil", {path.name: path.read_bytes() for path in (tmp_path / "evil").iterdir()})

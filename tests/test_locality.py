@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pti_hub import InputError, PivotalTuner, PivotalTunerConfig
 from pti_hub.generators import MobileStyleGAN, tuned_synthesis
 from pti_hub.perceptual import LPIPS
-from pti_hub.tuners import Tuning, add_deltas
+from pti_hub.personalization import add_deltas
+from pti_hub.tuners import Tuning
 from pti_hub.tuners.locality import interpolated_code, locality_loss
 
 

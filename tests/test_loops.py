@@ -10,11 +10,11 @@ import sys
 import pytest
 import torch
 
-from pti_hub.loops import mixed_precision, reused_memory
+from pti_hub.optim import mixed_precision, reused_memory
 
 PAGE_FAULTS = """
 import json, resource, torch
-from pti_hub.loops import reused_memory
+from pti_hub.optim import reused_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -52,7 +52,7 @@ def test_an_error_ends_the_context() -> None:
 def test_mixed_precision_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.ones(4, 4)
     for native, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
-        monkeypatch.setattr("pti_hub.loops._cpu_computes_bf16", lambda native=native: native)
+        monkeypatch.setattr("pti_hub.optim.precision._cpu_computes_bf16", lambda native=native: native)
         with mixed_precision(x.device):
             assert (x @ x).dtype == dtype
     with mixed_precision(torch.device("meta")):

@@ -29,6 +29,7 @@ from pti_hub import (
 )
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
+from pti_hub.personalization import Base
 from pti_hub.projectors import EncoderProjector, MeanProjector, Projector, RandomProjector, WPlusProjector
 
 
@@ -149,8 +150,11 @@ def test_an_angle_is_measured_on_the_picture(
     pipe: PTIPipeline, photograph: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = pipe(photograph).personalization
-    monkeypatch.setattr("pti_hub.pipeline.FaceAnalyzer", lambda: None)
-    monkeypatch.setattr(PTIPipeline, "_yaw", lambda self, weights, ws, direction, strength: 3.0 + 8.0 * strength)
+    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr(
+        "pti_hub.pipelines.rendering.measure_yaw",
+        lambda generator, weights, ws, direction, strength: 3.0 + 8.0 * strength,
+    )
     out = pipe(ada, edit=["age", "smile=10deg"])
     age, smile = out.edits[0]
     assert (age.strength, smile.strength) == (1.0, pytest.approx(1.25, abs=0.07))
@@ -353,10 +357,10 @@ def test_a_full_disk_leaves_the_old_folder(pipe: PTIPipeline, tmp_path: Path) ->
 
 KILLED = """
 import os, signal, sys
-import pti_hub.pipeline
+import pti_hub.pipelines.saving
 from pti_hub import PTIPipeline
 pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
-pti_hub.pipeline.save_edits = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+pti_hub.pipelines.saving.save_edits = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 pipe.save_pretrained(sys.argv[1])
 """
 
@@ -490,8 +494,8 @@ def test_what_does_not_fit_is_found_before_the_long_work(
     pipe: PTIPipeline, photograph: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = pipe(photograph).personalization
-    foreign = Personalization(ada.deltas, ada.pivots, {"name": "other", "fingerprint": "0" * 64})
-    monkeypatch.setattr(PTIPipeline, "_project", lambda *args: pytest.fail("the long work began"))
+    foreign = Personalization(ada.deltas, ada.pivots, Base("other", "0" * 64))
+    monkeypatch.setattr("pti_hub.pipelines.inversion.project", lambda *args: pytest.fail("the long work began"))
     with pytest.raises(InputError, match="'wide'"):
         pipe(photograph, edit=Direction("wide", torch.zeros(32)))
     with pytest.raises(InputError, match="load that base"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pti_hub import InputError, WProjector, WProjectorConfig
 from pti_hub.generators import MobileStyleGAN
-from pti_hub.loops import learning_rate_factor
+from pti_hub.optim import learning_rate_factor
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import MeanProjector, RandomProjector, WPlusProjector
 from pti_hub.projectors.w import noise_regularization, normalize_noise

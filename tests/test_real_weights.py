@@ -22,9 +22,9 @@ from pti_hub import (
     WProjector,
     WProjectorConfig,
 )
-from pti_hub.checkpoints.known import cache_folder
 from pti_hub.faces import FaceAnalyzer, head_pose, is_aligned
 from pti_hub.images import load_image, to_tensor
+from pti_hub.pipelines.pretrained import cache_folder
 
 EDITS = ("smile", "age", "pose", "gender", "eyes_open", "mouth_open")
 
@@ -84,7 +84,7 @@ def test_the_known_checkpoint(real_pipe: PTIPipeline) -> None:
 
 
 def test_the_known_checkpoint_is_built_once(real_pipe: PTIPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pti_hub.checkpoints.packages.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("pti_hub.storage.packages.importlib.util.find_spec", lambda name: None)
     again = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu")
     for name, value in real_pipe.generator.state_dict().items():
         assert torch.equal(again.generator.state_dict()[name], value)

@@ -25,7 +25,7 @@ from pti_hub import (
     WProjectorConfig,
 )
 from pti_hub.generators import MobileStyleGAN
-from pti_hub.loops import adam_state, restore_adam
+from pti_hub.optim import adam_state, restore_adam
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import EncoderProjector
 
@@ -44,11 +44,11 @@ SHARED = """
 import sys
 from safetensors.torch import load_file
 from pti_hub import PTIPipeline
-from pti_hub.loops import place
+from pti_hub.optim import process_state
 pipe = PTIPipeline.from_pretrained(sys.argv[1], device="cpu")
 result = pipe.personalize(load_file(sys.argv[2]), run_folder=sys.argv[3])
-assert place().num_processes == 2
-result.save_pretrained(f"{sys.argv[3]}-{place().process_index}")
+assert process_state().num_processes == 2
+result.save_pretrained(f"{sys.argv[3]}-{process_state().process_index}")
 """
 
 
@@ -199,9 +199,9 @@ def test_a_run_folder_of_something_else(pipe: PTIPipeline, people: dict[str, Ten
 
 
 def test_a_run_folder_whose_making_was_killed(pipe: PTIPipeline, people: dict[str, Tensor], tmp_path: Path) -> None:
-    (tmp_path / "run.partial").write_text('{"ver')
+    (tmp_path / ".0123456789abcdef.partial").write_text('{"ver')
     assert set(pipe.personalize(people, run_folder=tmp_path).pivots) == set(people)
-    assert not (tmp_path / "run.partial").exists()
+    assert not (tmp_path / ".0123456789abcdef.partial").exists()
 
 
 @pytest.mark.parametrize("damaged", [True, False])

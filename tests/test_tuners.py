@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from pti_hub import InputError, Personalization, PivotalTuner, PivotalTunerConfig, WeightsError
 from pti_hub.generators import MobileStyleGAN, tuned_synthesis
 from pti_hub.perceptual import LPIPS
-from pti_hub.tuners import add_deltas, fingerprint
-from pti_hub.tuners.pivotal import _turns
+from pti_hub.personalization import Base, add_deltas
+from pti_hub.storage import fingerprint
+from pti_hub.tuners.loop import draw_photographs
 
 
 @pytest.fixture
 def personalization(generator: MobileStyleGAN) -> Personalization:
     deltas = {"conv.bias": torch.full_like(generator.conv.bias, 0.1)}
-    base = {"name": "tiny", "fingerprint": fingerprint(generator)}
+    base = Base("tiny", fingerprint(generator))
     pivots = {"Ada L.": torch.zeros(16), "../b": torch.ones(8, 16)}
     origins = [{"part": "generator", "origin": "a laboratory", "licence": "CC0"}]
     return Personalization(deltas, pivots, base, {"Ada L.": {"mse": 0.1}}, origins=origins)
@@ -120,8 +121,8 @@ def test_who_is_done_waits_for_the_others(
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=20), st.integers(0, 1000))
-def test_those_that_lag_get_more_turns(distances: list[float], seed: int) -> None:
-    turns = _turns(distances, torch.Generator().manual_seed(seed))
+def test_those_that_lag_get_moredraw_photographs(distances: list[float], seed: int) -> None:
+    turns = draw_photographs(distances, torch.Generator().manual_seed(seed))
     assert len(turns) == len(distances)
     shares = [max(d, 1e-8) * len(distances) / sum(max(d, 1e-8) for d in distances) for d in distances]
     for i, share in enumerate(shares):
@@ -172,7 +173,7 @@ def test_pivots_of_another_generator(generator: MobileStyleGAN, perceptual: LPIP
 
 def test_one_pivot_a_target(generator: MobileStyleGAN, perceptual: LPIPS, photograph: torch.Tensor) -> None:
     for pivots, targets in [([], []), ([], [photograph[None]])]:
-        with pytest.raises(InputError, match="give one pivot a target"):
+        with pytest.raises(InputError, match="give one pivot per target"):
             PivotalTuner().tune(generator, perceptual, pivots, targets)
 
 
@@ -221,16 +222,16 @@ def test_a_card_states_base_and_licence(personalization: Personalization, tmp_pa
 
 
 def test_another_generator_is_refused(personalization: Personalization, generator: MobileStyleGAN) -> None:
-    personalization.check(generator, {"name": "tiny", "fingerprint": fingerprint(generator)})
+    personalization.check(generator, Base("tiny", fingerprint(generator)))
     with torch.no_grad():
         generator.conv.weight[0, 0, 0, 0] *= 1.01
     with pytest.raises(InputError, match="load that base"):
-        personalization.check(generator, {"name": "tiny", "fingerprint": fingerprint(generator)})
+        personalization.check(generator, Base("tiny", fingerprint(generator)))
 
 
 def test_nan_is_refused() -> None:
     with pytest.raises(InputError, match="'x' holds NaN"):
-        Personalization({}, {"x": torch.tensor([float("nan")])}, {"name": "", "fingerprint": ""})
+        Personalization({}, {"x": torch.tensor([float("nan")])}, Base("", ""))
     with pytest.raises(InputError, match="without identities"):
         Personalization({}, {}, {})
 
@@ -286,7 +287,7 @@ def test_hostile_json(personalization: Personalization, tmp_path: Path, key: str
 def test_shapes_that_do_not_fit(
     generator: MobileStyleGAN, deltas: dict[str, torch.Tensor], pivot: torch.Tensor
 ) -> None:
-    base = {"name": "tiny", "fingerprint": fingerprint(generator)}
+    base = Base("tiny", fingerprint(generator))
     with pytest.raises(InputError):
         Personalization(deltas, {"ada": pivot}, base).check(generator, base)
 

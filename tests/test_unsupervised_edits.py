@@ -24,8 +24,9 @@ def test_components_are_those_of_the_covariance(generator: MobileStyleGAN) -> No
 
 def test_a_step_is_one_deviation_in_the_layers_asked_for(generator: MobileStyleGAN) -> None:
     space = ganspace(generator, num_samples=1000)
-    whole, part = space.direction(2), space.direction(2, 1, 3, generator.num_ws)
-    assert (whole.name, whole.space, part.name, part.space) == ("pc2", "W", "pc2_layers1-3", "W+")
+    whole = space.direction(2)
+    part = whole.layers(1, 3, generator.num_ws)
+    assert (whole.name, whole.space, part.space) == ("pc2", "W", "W+")
     torch.testing.assert_close(whole.vector.norm(), space.deviations[2])
     assert part.vector.any(1).nonzero().flatten().tolist() == [1, 2, 3]
     assert torch.equal(part.vector[1], whole.vector)
@@ -72,8 +73,7 @@ def test_modulation_weights_belong_to_their_layer(generator: MobileStyleGAN) -> 
     [
         lambda g: ganspace(g, num_samples=3),
         lambda g: ganspace(g, num_samples=100).direction(16),
-        lambda g: ganspace(g, num_samples=100).direction(0, first=1),
-        lambda g: ganspace(g, num_samples=100).direction(0, 3, 1, 8),
+        lambda g: ganspace(g, num_samples=100).direction(0).layers(3, 1, 8),
         lambda g: sefa(g, count=0),
         lambda g: sefa(g, first=2, last=8),
     ],

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pti_hub.edits import Direction, Edit, StyleMix, Turn, Vocabulary, ganspace, sefa
-from pti_hub.edits.turn import TOLERANCE
+from pti_hub.edits import Direction, Edit, EditParser, StyleMix, YawEdit, ganspace, sefa
+from pti_hub.edits.yaw import TOLERANCE
 from pti_hub.errors import FaceError, InputError
 from pti_hub.generators import MobileStyleGAN
 
@@ -19,17 +19,17 @@ SMILE = Direction("smile", torch.arange(16.0))
 
 
 @pytest.fixture
-def words(generator: MobileStyleGAN) -> Vocabulary:
-    return Vocabulary({"smile": SMILE}, generator, {"bob": torch.ones(16), "eve": torch.randn(8, 16)})
+def words(generator: MobileStyleGAN) -> EditParser:
+    return EditParser({"smile": SMILE}, generator, {"bob": torch.ones(16), "eve": torch.randn(8, 16)})
 
 
-def vector(words: Vocabulary, name: str) -> Tensor:
+def vector(words: EditParser, name: str) -> Tensor:
     edit = words.edit(name)
     assert isinstance(edit, Edit)
     return edit.direction.vector
 
 
-def test_a_range_of_layers(words: Vocabulary) -> None:
+def test_a_range_of_layers(words: EditParser) -> None:
     moved = vector(words, "smile_layers2-4")
     assert torch.equal(moved[2:5], SMILE.vector.expand(3, 16))
     assert not moved[:2].any() and not moved[5:].any()
@@ -37,26 +37,26 @@ def test_a_range_of_layers(words: Vocabulary) -> None:
 
 def test_a_listed_name_comes_first(generator: MobileStyleGAN) -> None:
     odd = Direction("smile_layers2-4", torch.ones(16))
-    assert vector(Vocabulary({odd.name: odd}, generator), odd.name) is odd.vector
+    assert vector(EditParser({odd.name: odd}, generator), odd.name) is odd.vector
 
 
-def test_components(words: Vocabulary, generator: MobileStyleGAN) -> None:
+def test_components(words: EditParser, generator: MobileStyleGAN) -> None:
     components = ganspace(generator)
     assert torch.equal(vector(words, "pc3"), components.direction(3).vector)
-    assert torch.equal(vector(words, "pc3_layers0-2"), components.direction(3, 0, 2, 8).vector)
+    assert torch.equal(vector(words, "pc3_layers0-2"), components.direction(3).layers(0, 2, 8).vector)
     calls = []
-    kept = Vocabulary({}, generator, components=lambda: calls.append(1) or components)  # type: ignore[func-returns-value]
+    kept = EditParser({}, generator, components=lambda: calls.append(1) or components)  # type: ignore[func-returns-value]
     assert torch.equal(vector(kept, "pc0"), components.direction(0).vector)
     assert calls == [1]
 
 
-def test_eigenvectors_are_those_of_the_layers_named(words: Vocabulary, generator: MobileStyleGAN) -> None:
+def test_eigenvectors_are_those_of_the_layers_named(words: EditParser, generator: MobileStyleGAN) -> None:
     assert torch.equal(vector(words, "sefa1"), sefa(generator, 2)[1].vector)
     assert torch.equal(vector(words, "sefa1_layers2-4"), sefa(generator, 2, 2, 4)[1].vector)
 
 
 @pytest.mark.parametrize("name", ["bob", "eve"])
-def test_style_mixing_takes_some_layers_of_another(words: Vocabulary, name: str) -> None:
+def test_style_mixing_takes_some_layers_of_another(words: EditParser, name: str) -> None:
     ws, source = torch.randn(2, 8, 16), words.identities[name].expand(8, 16)
     (mix,) = words.parse(f"mix:{name}_layers3-5")
     mixed = mix.apply(ws)  # type: ignore[union-attr]
@@ -65,27 +65,27 @@ def test_style_mixing_takes_some_layers_of_another(words: Vocabulary, name: str)
 
 
 def test_a_style_of_someone_with_several_photographs(generator: MobileStyleGAN) -> None:
-    words = Vocabulary({}, generator, {"bob/1": torch.ones(16), "bob/2": torch.zeros(16), "a=b": torch.zeros(16)})
+    words = EditParser({}, generator, {"bob/1": torch.ones(16), "bob/2": torch.zeros(16), "a=b": torch.zeros(16)})
     mix = words.edit("mix:bob")
     assert isinstance(mix, StyleMix) and mix.source is words.identities["bob/1"]
     (other,) = words.parse(("mix:a=b", "2"))
     assert isinstance(other, StyleMix) and (other.source is words.identities["a=b"]) and other.strength == 2.0
 
 
-def test_half_a_style(words: Vocabulary) -> None:
+def test_half_a_style(words: EditParser) -> None:
     ws = torch.randn(1, 8, 16)
     (mix,) = words.parse(("mix:bob", 0.5))
     torch.testing.assert_close(mix.apply(ws), (ws + 1) / 2)  # type: ignore[union-attr]
 
 
-def test_a_random_style_is_its_seed_s(words: Vocabulary) -> None:
+def test_a_random_style_is_its_seed_s(words: EditParser) -> None:
     one, same, other = (words.edit(f"mix:seed{seed}") for seed in (4, 4, 5))
     assert isinstance(one, StyleMix) and isinstance(same, StyleMix) and isinstance(other, StyleMix)
     assert torch.equal(one.source, same.source)
     assert not torch.equal(one.source, other.source)
 
 
-def test_order_matters_to_a_style(words: Vocabulary) -> None:
+def test_order_matters_to_a_style(words: EditParser) -> None:
     ws = torch.randn(1, 8, 16)
     first, second = (words.parse(order) for order in (["smile", "mix:bob"], ["mix:bob", "smile"]))
     for edits, expected in ((first, torch.ones(1, 8, 16)), (second, 1 + SMILE.vector.expand(1, 8, 16))):
@@ -96,8 +96,8 @@ def test_order_matters_to_a_style(words: Vocabulary) -> None:
 
 
 @pytest.mark.parametrize("text", ["smile=5deg", "smile=5°", ("smile", "5 deg"), "smile = +5.0 DEG"])
-def test_angles(words: Vocabulary, text: object) -> None:
-    assert words.parse(text) == [Turn(SMILE, 5.0)]
+def test_angles(words: EditParser, text: object) -> None:
+    assert words.parse(text) == [YawEdit(SMILE, 5.0)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_angles(words: Vocabulary, text: object) -> None:
         ("smile=1e999deg", "finite number"),
     ],
 )
-def test_what_cannot_be_is_one_line(words: Vocabulary, edit: object, message: str) -> None:
+def test_what_cannot_be_is_one_line(words: EditParser, edit: object, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         words.parse(edit)
     assert "\n" not in str(caught.value)
@@ -140,7 +140,7 @@ def test_the_strength_of_an_angle_is_found(degrees: float, slope: float, start: 
 
     if abs(degrees) > abs(25 * math.tanh(slope * 4 / 25)) - 1:
         return
-    edit = Turn(SMILE, degrees).resolve(yaw)
+    edit = YawEdit(SMILE, degrees).resolve(yaw)
     turned = yaw(edit.strength) - yaw(0.0)
     assert abs(turned - degrees) <= TOLERANCE
     assert looks <= 25
@@ -152,7 +152,7 @@ def test_a_first_look_that_shows_nothing_or_the_wrong_way(slope: float, degrees:
         wrong = 0.4 if strength == 0.25 else 0.0
         return round(3 * (slope * strength - math.copysign(wrong, degrees))) / 3
 
-    edit = Turn(SMILE, degrees).resolve(yaw)
+    edit = YawEdit(SMILE, degrees).resolve(yaw)
     assert abs(yaw(edit.strength) - yaw(0.0) - degrees) <= TOLERANCE
 
 
@@ -162,11 +162,11 @@ def test_a_face_that_is_lost_on_the_way_is_the_end_of_that_way() -> None:
             raise FaceError("no face")
         return 8.0 * strength
 
-    assert Turn(SMILE, 8.0).resolve(yaw).strength == pytest.approx(1.0, abs=0.07)
+    assert YawEdit(SMILE, 8.0).resolve(yaw).strength == pytest.approx(1.0, abs=0.07)
     with pytest.raises(InputError, match=r"comes no nearer to a turn of 20° than 8\.0°"):
-        Turn(SMILE, 20.0).resolve(yaw)
+        YawEdit(SMILE, 20.0).resolve(yaw)
 
 
 def test_a_direction_that_turns_nothing() -> None:
     with pytest.raises(InputError, match="'smile' comes no nearer to a turn of 10°"):
-        Turn(SMILE, 10.0).resolve(lambda strength: 0.3 * strength)
+        YawEdit(SMILE, 10.0).resolve(lambda strength: 0.3 * strength)

@@ -1,5 +1,6 @@
 """PTI Hub: personalise a StyleGAN to a photograph with Pivotal Tuning, edit it, share it."""
 
+from pti_hub import logging
 from pti_hub.edits import Direction, Edit
 from pti_hub.errors import (
     FaceError,
@@ -10,9 +11,10 @@ from pti_hub.errors import (
     SaveError,
     WeightsError,
 )
-from pti_hub.pipeline import PRESETS, PTIOutput, PTIPipeline
+from pti_hub.personalization import Personalization
+from pti_hub.pipelines import PRESETS, PTIOutput, PTIPipeline
 from pti_hub.projectors import Projection, WProjector, WProjectorConfig
-from pti_hub.tuners import Personalization, PivotalTuner, PivotalTunerConfig
+from pti_hub.tuners import PivotalTuner, PivotalTunerConfig
 from pti_hub.version import __version__
 
 __all__ = [
@@ -35,4 +37,5 @@ __all__ = [
     "WProjectorConfig",
     "WeightsError",
     "__version__",
+    "logging",
 ]

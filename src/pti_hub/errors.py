@@ -29,3 +29,13 @@ class MissingDependencyError(PTIError, ImportError):
 
 class SaveError(PTIError, OSError):
     """A file or folder can't be written; what was there before is whole."""
+
+
+def one_line(error: Exception) -> str:
+    """An error's message on one line, at most 200 characters long."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A stranger's text for a message or a terminal: characters that a terminal would obey become question marks."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -10,7 +10,7 @@ import openvino
 import torch
 from safetensors.torch import save_file
 
-from pti_hub.checkpoints.packages import find_file
+from pti_hub.storage import find_file
 
 FOLDER = find_file("random_face", "data/SynthesisNetwork.xml").parent
 FP32 = {"INFERENCE_PRECISION_HINT": "f32"}

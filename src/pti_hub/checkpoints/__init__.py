@@ -1,1 +1,1 @@
-"""Other people's files → our components, one importer a format, and the checkpoints known by name."""
+"""Foreign formats → our components, one file per format, and back."""

@@ -9,27 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pti_hub.edits.direction import Direction
+from pti_hub.edits import Direction
 from pti_hub.errors import WeightsError
 
 _W_DIM, _STYLEGAN2_LAYERS = 512, 18  # of StyleGAN2 at 1024²
 
 
-def load_direction(
-    path: str | Path, name: str | None = None, num_ws: int | None = 16, unit_norm: bool = False
-) -> Direction:
+def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
     """Read a direction published for StyleGAN2-FFHQ. No code in the file is run.
 
     Args:
         path: A `.npy`, or a `.pt` that holds a bare tensor: `[512]`, `[1, 512]`, `[L, 512]` or `[1, L, 512]`, where
             the number of layers L is 18 or `num_ws`. Of 18 layers the first `num_ws` are taken, since the generators
             number them alike. Layers that are all the same make a direction in W.
-        name: What to call it; by default the file's stem.
-        num_ws: Number of layers of the generator; none takes the file's.
-        unit_norm: Scale it to length 1 in its longest layer; else the step stays the publisher's.
+        num_ws: Number of layers of the generator; `None` takes the file's.
 
     Returns:
-        The direction, fp32.
+        The direction in float32, called like the file, a publisher's step long.
 
     Raises:
         WeightsError: The file is missing, damaged, holds code or something else, or all of it is zero.
@@ -53,12 +49,9 @@ def load_direction(
         vector = vector[:wanted]
         if (vector == vector[0]).all():
             vector = vector[0]
-    length = vector.norm(dim=-1).max()
-    if not torch.isfinite(vector).all() or not length > 0:
+    if not torch.isfinite(vector).all() or not vector.any():
         raise WeightsError(f"{path} holds no direction: its values are all zero, or not finite; fetch it again")
-    if unit_norm:
-        vector = vector / length
-    return Direction(name or path.stem, vector.clone(), f"published file {path.name}")
+    return Direction(path.stem, vector.clone(), f"published file {path.name}")
 
 
 def _read(path: Path) -> Tensor:

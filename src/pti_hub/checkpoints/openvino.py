@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.packages import INSTALL_COMMAND, find_file
 from pti_hub.errors import WeightsError
 from pti_hub.generators import MobileStyleGAN, w_statistics
+from pti_hub.storage import INSTALL_COMMAND, find_file
 
 _MAPPING_GAIN = 0.01 / math.sqrt(512)  # folded into the file's weights: learning-rate multiplier / √width
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.nvidia import fill
+from pti_hub.checkpoints.weights import fill
 from pti_hub.errors import WeightsError
 from pti_hub.generators import StyleGAN2, w_statistics
 
@@ -63,8 +63,9 @@ def load_rosinality(weights: Mapping[str, Tensor], latent_avg: Tensor | None = N
             wanted = generator.state_dict()[ours]
             tensors[ours] = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(wanted.shape[-1]))
     fill(generator, tensors, names)
+    w_avg, generator.w_std = w_statistics(generator)
     if latent_avg is None:
-        generator.w_avg, generator.w_std = w_statistics(generator)
+        generator.w_avg = w_avg
     elif latent_avg.shape[-1] != w_dim or not latent_avg.isfinite().all():
         raise WeightsError(f"latent_avg has shape {list(latent_avg.shape)}; expected [{w_dim}] of finite numbers")
     else:

@@ -5,21 +5,22 @@ from pti_hub.edits.direction import Direction, Edit
 from pti_hub.edits.ganspace import GANSpace, ganspace
 from pti_hub.edits.mapper import LatentMapper, MapperEdit
 from pti_hub.edits.mixing import StyleMix
+from pti_hub.edits.parser import AnyEdit, AppliedEdit, EditInput, EditParser
 from pti_hub.edits.sefa import sefa
-from pti_hub.edits.turn import Turn
-from pti_hub.edits.vocabulary import AnyEdit, AppliedEdit, Vocabulary
+from pti_hub.edits.yaw import YawEdit
 
 __all__ = [
     "AnyEdit",
     "AppliedEdit",
     "Direction",
     "Edit",
+    "EditInput",
+    "EditParser",
     "GANSpace",
     "LatentMapper",
     "MapperEdit",
     "StyleMix",
-    "Turn",
-    "Vocabulary",
+    "YawEdit",
     "ganspace",
     "load_edits",
     "save_edits",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from pti_hub.checkpoints.hub import read_json, read_tensors
 from pti_hub.edits.direction import Direction
 from pti_hub.errors import InputError, WeightsError
-from pti_hub.files import replaced_folder
+from pti_hub.storage import read_json, read_tensors, replaced_folder, write_json, write_tensors
 
 CONFIG_NAME = "edits.json"
 WEIGHTS_NAME = "edits.safetensors"
@@ -34,10 +30,10 @@ def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
             raise InputError(f"direction {direction.name!r} is listed as {name!r}; list it by its own name")
     config = {d.name: {"provenance": d.provenance, "metrics": dict(d.metrics)} for d in directions.values()}
     # Tensors are numbered: a format's own keywords are no names then.
-    tensors = {f"vectors.{i}": d.vector.detach().cpu().contiguous() for i, d in enumerate(directions.values())}
+    tensors = {f"vectors.{i}": d.vector for i, d in enumerate(directions.values())}
     with replaced_folder(folder, CONFIG_NAME) as new:
-        save_file(tensors, new / WEIGHTS_NAME, metadata={"format": "pt"})
-        (new / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_tensors(new / WEIGHTS_NAME, tensors)
+        write_json(new / CONFIG_NAME, config)
 
 
 def load_edits(folder: str | Path) -> dict[str, Direction]:

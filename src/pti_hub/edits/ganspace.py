@@ -19,7 +19,7 @@ class GANSpace:
     """Principal components of a generator's W.
 
     Attributes:
-        components: `[w_dim, w_dim]`, one a row, orthonormal, by falling variance; the entry largest in magnitude is
+        components: `[w_dim, w_dim]`, orthonormal rows by falling variance; the entry largest in magnitude is
             positive, so that signs are the same in every run.
         deviations: `[w_dim]`, standard deviation of W along each.
         num_samples: Number of w they were computed from.
@@ -29,34 +29,22 @@ class GANSpace:
     deviations: Tensor
     num_samples: int
 
-    def direction(
-        self, component: int, first: int | None = None, last: int | None = None, num_ws: int | None = None
-    ) -> Direction:
-        """One component as a direction, one standard deviation a step.
+    def direction(self, component: int) -> Direction:
+        """One component as a direction, `"pc3"`, one standard deviation per step.
 
         Args:
-            component: Its number, from 0.
-            first: First layer that moves; all layers where it is left out.
-            last: Last layer that moves.
-            num_ws: Number of layers of the generator; needed with a range.
+            component: The component's number, from 0.
 
         Returns:
-            A direction in W, or in W+ where layers are given; `"pc3"`, `"pc3_layers0-2"`.
+            A direction in W.
 
         Raises:
-            InputError: There is no such component, or the range is incomplete or not one of layers.
+            InputError: There is no such component.
         """
         if component not in range(len(self.deviations)):
             raise InputError(f"component {component!r}; expected 0 to {len(self.deviations) - 1}")
         vector = self.components[component] * self.deviations[component]
-        provenance = f"GANSpace, component {component} of {self.num_samples} samples"
-        whole = Direction(f"pc{component}", vector, provenance)
-        if first is None and last is None:
-            return whole
-        if first is None or last is None or num_ws is None:
-            raise InputError(f"first={first}, last={last}, num_ws={num_ws}; give all three for a range of layers")
-        part = whole.layers(first, last, num_ws)
-        return Direction(f"pc{component}_layers{first}-{last}", part.vector, part.provenance)
+        return Direction(f"pc{component}", vector, f"GANSpace, component {component} of {self.num_samples} samples")
 
 
 @torch.no_grad()

@@ -11,10 +11,10 @@ from huggingface_hub import PyTorchModelHubMixin
 from PIL import Image
 from torch import Tensor, nn
 
-from pti_hub.checkpoints.hub import build, fetch_folder
 from pti_hub.encoders.ir_se import ResidualBody
 from pti_hub.faces import Face, align
 from pti_hub.images import to_tensor
+from pti_hub.storage import fetch_folder, load_network
 
 # The part of an FFHQ-aligned picture of 256² that holds the face: top, bottom, left, right.
 _CROP = (35, 223, 32, 220)
@@ -36,10 +36,7 @@ class ArcFace(ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=[
         Raises:
             WeightsError: It can't be had, is damaged or of another network.
         """
-        folder = fetch_folder(name_or_path)
-        network = build(cls, {}, folder / "model.safetensors")
-        assert isinstance(network, cls)
-        return network
+        return load_network(cls, {}, fetch_folder(name_or_path) / "model.safetensors")
 
     def forward(self, images: Tensor) -> Tensor:
         """Unit vectors `[B, 512]` of FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1]; differentiable."""

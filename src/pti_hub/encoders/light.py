@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from pti_hub.checkpoints.hub import build, read_json
 from pti_hub.errors import InputError, WeightsError
-from pti_hub.natural import Metric
+from pti_hub.optim import GradientPreconditioner
 from pti_hub.perceptual.lpips import MEAN, STD, alex_features
+from pti_hub.storage import load_network, read_json
 
 Space = Literal["w", "w+"]
 
@@ -40,7 +40,7 @@ class LightEncoder(
         space: `"w"` gives one w; `"w+"` that w and a small offset from it for every layer, as e4e does (Tov et al.
             2021, section 4.1).
         resolution: Height and width of the pictures it takes, in pixels.
-        num_axes: Axes of the metric that it keeps for whoever refines its answer; 0 for none.
+        num_axes: Axes of the gradient preconditioner that it keeps, by which its latents are refined; 0 for none.
 
     Raises:
         InputError: No such space, or a number out of range.
@@ -66,7 +66,7 @@ class LightEncoder(
         ):
             raise InputError(
                 f"w_dim={w_dim!r}, num_ws={num_ws!r}, space={space!r}, resolution={resolution!r}, num_axes="
-                f"{num_axes!r}; expected 1 to 2048, 2 to 64, 'w' or 'w+', 64 to 1024, and up to w_dim"
+                f"{num_axes!r}; expected 1 to 2048, 2 to 64, 'w' or 'w+', 64 to 1024, and 0 to w_dim"
             )
         self.w_dim, self.num_ws, self.space, self.resolution, self.num_axes = w_dim, num_ws, space, resolution, num_axes
         self.body = alex_features()
@@ -90,21 +90,23 @@ class LightEncoder(
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def metric(self) -> Metric | None:
-        """What pictures of its generator are sensitive to, `num_axes` axes of it; None where that is 0.
+    def preconditioner(self) -> GradientPreconditioner | None:
+        """How sensitive its generator's pictures are to w, along `num_axes` axes; `None` where that number is 0.
 
         Raises:
             InputError: One with another number of axes, or of another W, is set.
         """
-        return Metric(self.axes.float(), self.sensitivity.float()) if self.num_axes else None
+        return GradientPreconditioner(self.axes.float(), self.sensitivity.float()) if self.num_axes else None
 
-    @metric.setter
-    def metric(self, metric: Metric) -> None:
-        given, expected = list(metric.axes.shape), [self.num_axes, self.w_dim]
+    @preconditioner.setter
+    def preconditioner(self, preconditioner: GradientPreconditioner) -> None:
+        given, expected = list(preconditioner.axes.shape), [self.num_axes, self.w_dim]
         if given != expected:
-            raise InputError(f"a metric of {given}; expected {expected}: make the encoder with num_axes={given[0]}")
-        self.axes.copy_(metric.axes)
-        self.sensitivity.copy_(metric.sensitivity)
+            raise InputError(
+                f"a preconditioner of {given}; expected {expected}: make the encoder with num_axes={given[0]}"
+            )
+        self.axes.copy_(preconditioner.axes)
+        self.sensitivity.copy_(preconditioner.sensitivity)
 
     def forward(self, images: Tensor) -> Tensor:
         """w `[B, w_dim]`, or ws `[B, num_ws, w_dim]`, of pictures `[B, 3, resolution, resolution]` in [-1, 1]."""
@@ -126,14 +128,12 @@ class LightEncoder(
 
 
 def shipped_encoder() -> LightEncoder:
-    """The encoder that was taught for the default generator, `pti-hub/mobilestylegan-ffhq`; weights are kept in half.
+    """The encoder that was taught for the default generator; the package holds its weights in half precision.
 
     Raises:
         WeightsError: The package is damaged.
     """
     try:
-        encoder = build(LightEncoder, read_json(SHIPPED / FILES[0]), SHIPPED / FILES[1])
+        return load_network(LightEncoder, read_json(SHIPPED / FILES[0]), SHIPPED / FILES[1])
     except WeightsError as error:
         raise WeightsError(f"the encoder in {SHIPPED} is missing or damaged; install pti-hub anew") from error
-    assert isinstance(encoder, LightEncoder)
-    return encoder

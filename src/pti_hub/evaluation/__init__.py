@@ -3,7 +3,7 @@
 from pti_hub.evaluation.compare import Comparison
 from pti_hub.evaluation.data import Photograph, open_photographs
 from pti_hub.evaluation.figures import draw
-from pti_hub.evaluation.measure import METRICS, Measurements, measure
+from pti_hub.evaluation.measure import METRICS, Measurements
 from pti_hub.evaluation.methods import METHODS, Method, Schedule, named_methods
 from pti_hub.evaluation.report import write_report
 from pti_hub.evaluation.results import Results
@@ -27,7 +27,6 @@ __all__ = [
     "draw",
     "evaluate",
     "exhibits",
-    "measure",
     "named_methods",
     "open_photographs",
     "write_report",

@@ -9,7 +9,8 @@ import numpy as np
 
 from pti_hub.errors import InputError
 from pti_hub.evaluation.results import Results, differences
-from pti_hub.evaluation.tables import EXHIBITS, Cell, Measure, cell, values_of, write_text
+from pti_hub.evaluation.tables import EXHIBITS, Cell, Measure, cell, values_of
+from pti_hub.storage import write_text
 
 _FEWEST = 5
 
@@ -107,7 +108,7 @@ class Comparison:
         """Write compare.md and compare.csv.
 
         Raises:
-            SaveError: The disk is full, or the place not writable.
+            SaveError: The disk is full, or the place is not writable.
         """
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "compare.md", self.to_markdown())

@@ -11,8 +11,7 @@ from typing import Any
 import fsspec
 from PIL import Image
 
-from pti_hub.checkpoints.hub import one_line
-from pti_hub.errors import InputError, MissingDependencyError
+from pti_hub.errors import InputError, MissingDependencyError, one_line
 from pti_hub.images import load_image
 
 CELEBA_HQ = "mattymchen/celeba-hq"

@@ -12,8 +12,8 @@ from pti_hub.errors import MissingDependencyError
 from pti_hub.evaluation.methods import ALPHAS
 from pti_hub.evaluation.results import Results
 from pti_hub.evaluation.tables import Table, cell, values_of
-from pti_hub.files import saving
 from pti_hub.images import save_image
+from pti_hub.storage import replaced_file
 
 _TILE, _LABEL, _PAGE = 128, 18, 6
 _SIDES = ("target", "random latents")
@@ -32,7 +32,7 @@ def draw(name: str, results: Results, methods: Sequence[str] | None = None) -> l
 
     Raises:
         MissingDependencyError: The package `matplotlib` is not installed.
-        SaveError: The disk is full, or the place not writable.
+        SaveError: The disk is full, or the place is not writable.
     """
     table, files = Table(name, results, methods), []
     if table.measures:
@@ -55,10 +55,8 @@ def _save_plot(plot: Callable[[Table, Any], Any], table: Table, path: Path) -> N
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
     plot(table, figure)
-    with saving(path):
-        partial = path.with_name(f".{path.name}.partial")
+    with replaced_file(path) as partial:
         figure.savefig(partial, dpi=120, format="png")
-        partial.replace(path)
 
 
 def _dots(table: Table, figure: Any) -> None:

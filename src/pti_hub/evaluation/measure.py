@@ -21,12 +21,11 @@ from pti_hub.errors import InputError, MissingDependencyError
 from pti_hub.evaluation.methods import Method
 from pti_hub.evaluation.samples import SampleDistance
 from pti_hub.faces import Face, FaceAnalyzer, embedding, head_pose, widest
-from pti_hub.faces.detector import import_dlib
 from pti_hub.generators import latent_statistics, tuned_synthesis
 from pti_hub.images import to_tensor
-from pti_hub.loops import reused_memory
-from pti_hub.pipeline import PTIPipeline
-from pti_hub.tuners import Personalization, add_deltas
+from pti_hub.optim import reused_memory
+from pti_hub.personalization import Personalization, add_deltas
+from pti_hub.pipelines import PTIPipeline
 
 METRICS = ("reconstruction", "identity", "edits", "drift", "fid")
 """Groups of numbers: how near the picture is; whose face it is; the same after edits; how far random latents' pictures
@@ -47,7 +46,7 @@ class Measured:
     """One method on one photograph.
 
     Attributes:
-        values: Numbers by name; see `measure`.
+        values: Numbers by name; see `Measurements.__call__`.
         pictures: By what they show: `"reconstruction"`, an edit, or `"all"` edits in sequence; 256² px.
     """
 
@@ -85,7 +84,7 @@ class Measurements:
             ) from error
         self._image = image
         self.pipe, self.seed, self.latents, self.samples = pipe, seed, latents, samples
-        self._embedding, self._faces = identity, FaceAnalyzer()
+        self._embedding = identity
         self._distance: SampleDistance | None = None
         self._pivots: dict[tuple[Any, ...], tuple[Tensor, float]] = {}
         self._target: Tensor | None = None
@@ -102,14 +101,38 @@ class Measurements:
         if "edits" in groups and (missing := [name for name in EDITS if name not in self.pipe.edits]):
             raise InputError(f"{self.pipe.name!r} has no direction {', '.join(missing)}; measure without edits")
         if {"identity", "edits"} & set(groups):
-            import_dlib()
+            FaceAnalyzer()
         if "fid" in groups and self._distance is None:
             self._distance = SampleDistance(self.pipe, self.samples)
 
     def __call__(
         self, method: Method, photograph: Image.Image, groups: Collection[str] = ("reconstruction", "identity")
     ) -> Measured:
-        """Groups of numbers of one method on one photograph; see `measure`."""
+        """Measure one method on one photograph.
+
+        Args:
+            method: The method.
+            photograph: Aligned as the generator needs it.
+            groups: Of `METRICS`, and `PICTURES`.
+
+        Returns:
+            Always `seconds` of projection and tuning, and `peak_gb`, the peak memory of the process or the GPU.
+
+            `"reconstruction"`: `lpips_alex`, `lpips_vgg` at full size and, with `_256`, at 256²; `mse` of pixel values
+            in [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper prints it; the pivot's
+            `latent_statistics`.
+
+            `"identity"`: `identity`, the cosine of the face's embedding with the photograph's. `"edits"`: that cosine
+            after edits, `identity_pose+1`, … , `identity_sequential`, `identity_yaw+5`, …; `yaw+1` and `yaw-1`, the
+            turn of the head in degrees. Not a number where no face was found.
+
+            `"drift"`: `drift_lpips` and `drift_mse` of random latents' pictures between the tuned and the original
+            generator (Fig. 15). `"fid"`: see `SampleDistance`.
+
+        Raises:
+            InputError: There is no such group, or the pipeline lacks what it takes.
+            MissingDependencyError: A package is not installed.
+        """
         self.check(groups)
         pipe = self.pipe
         target = to_tensor(photograph, pipe.generator.resolution).to(pipe.device)
@@ -201,7 +224,7 @@ class Measurements:
 
     def _face(self, picture: Image.Image) -> tuple[np.ndarray, float]:
         """Embedding and yaw of the widest face; not a number where there is none."""
-        face = widest(self._faces.detect(picture))
+        face = widest(FaceAnalyzer().detect(picture))
         if face is None:
             return np.full(1, np.nan, np.float32), float("nan")
         return self._embedding(picture, face), head_pose(face.landmarks).yaw
@@ -227,38 +250,6 @@ class _Look:
         if len(known) > 1:
             asked["all"] = tuple(known)
         return {name: thumbnail(self(*edits)) for name, edits in asked.items()}
-
-
-def measure(
-    pipe: PTIPipeline, method: Method, photograph: Image.Image, groups: Collection[str] = ("reconstruction", "identity")
-) -> dict[str, float]:
-    """Measure one method on one photograph.
-
-    Args:
-        pipe: The pipeline.
-        method: The method.
-        photograph: Aligned as the generator needs it.
-        groups: Of `METRICS`.
-
-    Returns:
-        Always `seconds` of projection and tuning and `peak_gb`, the most memory meanwhile, of the process or the GPU.
-
-        `"reconstruction"`: `lpips_alex`, `lpips_vgg` at full size and, with `_256`, at 256²; `mse` of pixel values in
-        [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper prints it; what `latent_statistics` says of
-        the pivot.
-
-        `"identity"`: `identity`, the cosine of the face's embedding with the photograph's; `"edits"`: that and
-        `identity_pose+1`, … , `identity_sequential` and `identity_yaw+5`, … likewise; `yaw+1` and `yaw-1`, the turn of
-        the head in degrees. Not a number where no face was found.
-
-        `"drift"`: `drift_lpips` and `drift_mse` of random latents' pictures between the tuned and the original
-        generator (Fig. 15). `"fid"`: see `SampleDistance`.
-
-    Raises:
-        InputError: There is no such group, or the pipeline lacks what it takes.
-        MissingDependencyError: A package is not installed.
-    """
-    return Measurements(pipe)(method, photograph, groups).values
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pti_hub.errors import InputError
-from pti_hub.pipeline import PTIPipeline
+from pti_hub.pipelines import PTIPipeline
 from pti_hub.projectors import (
     REFINED,
     EncoderProjector,

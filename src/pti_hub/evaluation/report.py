@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pti_hub.errors import MissingDependencyError
 from pti_hub.evaluation.results import Results
-from pti_hub.evaluation.tables import Table, values_of, write_text
+from pti_hub.evaluation.tables import Table, values_of
+from pti_hub.storage import write_text
 
 REPORT_NAME = "report.html"
 
@@ -32,7 +33,7 @@ def write_report(
 
     Raises:
         MissingDependencyError: The package `jinja2` is not installed.
-        SaveError: The disk is full, or the place not writable.
+        SaveError: The disk is full, or the place is not writable.
     """
     try:
         from jinja2 import Environment, PackageLoader

@@ -1,20 +1,19 @@
-"""Measurements, a line each, that outlive a kill and can be added up over runs and processes."""
+"""Measurements, one per line, that outlive a kill and can be added up over runs and processes."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from pti_hub.errors import InputError, WeightsError
-from pti_hub.files import saving
 from pti_hub.images import save_image
+from pti_hub.storage import append_row, as_save_error, read_rows
 
 PATTERN = "results*.jsonl"
 
@@ -29,15 +28,15 @@ class Results:
 
     Raises:
         InputError: The folder holds rows of other settings.
-        WeightsError: A line is damaged, other than one that a kill cut short at the end of its file.
+        WeightsError: A line is damaged, other than one that a kill cut short.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], rank: int | None = None) -> None:
         self.folder, self.settings = Path(folder), json.loads(json.dumps(dict(settings)))
         self.path = self.folder / ("results.jsonl" if rank is None else f"results-{rank}.jsonl")
-        with saving(self.folder):
+        with as_save_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        self.rows = read_rows(self.folder)
+        self.rows = read_results(self.folder)
         self._done: dict[tuple[str, str], set[str]] = {}
         for row in self.rows:
             self._done.setdefault((row["image"], row["method"]), set()).update(row["groups"])
@@ -57,13 +56,13 @@ class Results:
             InputError: It holds none, or of several settings.
             WeightsError: A line is damaged.
         """
-        rows = read_rows(Path(folder))
+        rows = read_results(Path(folder))
         if not rows:
             raise InputError(f"{folder} holds no results; expected {PATTERN}, as examples/evaluate.py writes them")
         return cls(folder, rows[0].get("settings", {}))
 
     def missing(self, image: str, method: str, groups: Collection[str]) -> list[str]:
-        """Those of the groups of numbers that were not measured yet."""
+        """The groups of numbers that were not measured yet."""
         done = self._done.get((image, method), set())
         return [group for group in groups if group not in done]
 
@@ -71,16 +70,10 @@ class Results:
         """Keep a row, at once.
 
         Raises:
-            SaveError: The disk is full, or the place not writable.
+            SaveError: The disk is full, or the place is not writable.
         """
         row = {"image": image, "method": method, "groups": sorted(groups), **values}
-        line = json.dumps({**row, "settings": self.settings}, ensure_ascii=False).encode() + b"\n"
-        with saving(self.path), self.path.open("ab+") as file:
-            # A line that a kill cut short must not swallow this one.
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read() == b"\n" else b"\n" + line
-            file.write(line)
+        append_row(self.path, {**row, "settings": self.settings})
         self.rows.append(row)
         self._done.setdefault((image, method), set()).update(row["groups"])
 
@@ -93,10 +86,10 @@ class Results:
         """Keep small pictures of a method, by what they show.
 
         Raises:
-            SaveError: The disk is full, or the place not writable.
+            SaveError: The disk is full, or the place is not writable.
         """
         folder = self._pictures(image) / method
-        with saving(folder):
+        with as_save_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for i, (name, picture) in enumerate(pictures.items()):
                 save_image(picture, folder / f"{i}-{name}.jpg")
@@ -136,27 +129,21 @@ class Results:
         return {row["image"]: row["problem"] for row in self.rows if "problem" in row and row["image"] not in measured}
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
+def read_results(folder: Path) -> list[dict[str, Any]]:
     """The rows of a folder.
 
     Raises:
-        WeightsError: A line is damaged, other than the last of its file.
+        WeightsError: A line is damaged, other than one that a kill cut short.
     """
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob(PATTERN)):
-        lines: Sequence[str] = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line) if line else None
-            except ValueError:
-                row = {}
-            if row is not None and not (isinstance(row, dict) and {"image", "method", "groups"} <= row.keys()):
-                # What a kill cut short is measured again.
-                if number >= len(lines) - 1 or not line.endswith("}"):
-                    continue
-                raise WeightsError(f"{path}, line {number} is damaged; delete that line, and it is measured again")
-            if row is not None:
-                rows.append(row)
+        for row in read_rows(path):
+            if not {"image", "method", "groups"} <= row.keys():
+                raise WeightsError(
+                    f"{path} has a damaged line, without image, method or groups; delete that line, and it is measured "
+                    "again"
+                )
+            rows.append(row)
     return rows
 
 

@@ -9,7 +9,7 @@ from pti_hub.evaluation.data import Photograph
 from pti_hub.evaluation.measure import Measurements, thumbnail
 from pti_hub.evaluation.methods import Method
 from pti_hub.evaluation.results import Results
-from pti_hub.loops import place
+from pti_hub.optim import process_state
 
 
 def evaluate(
@@ -37,7 +37,7 @@ def evaluate(
     for _, groups in methods:
         measurements.check(groups)
     for i, photograph in enumerate(photographs):
-        if i % place().num_processes != place().process_index:
+        if i % process_state().num_processes != process_state().process_index:
             continue
         missing = [(m, rest) for m, groups in methods if (rest := results.missing(photograph.name, m.name, groups))]
         if not missing:
@@ -56,4 +56,4 @@ def evaluate(
         except InputError as error:
             # It is tried again by the next call, in case it was mended.
             results.skip(photograph.name, str(error))
-    place().wait_for_everyone()
+    process_state().wait_for_everyone()

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pti_hub.checkpoints.hub import one_line
-from pti_hub.errors import InputError, MissingDependencyError
+from pti_hub.errors import InputError, MissingDependencyError, one_line
 from pti_hub.generators import tuned_synthesis
-from pti_hub.loops import reused_memory
-from pti_hub.pipeline import PTIPipeline
+from pti_hub.optim import reused_memory
+from pti_hub.pipelines import PTIPipeline
 
 _BATCH = 4
 # Seeds of the samples of reference and of those compared with them.

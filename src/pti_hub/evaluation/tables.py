@@ -14,7 +14,7 @@ from pti_hub.errors import InputError
 from pti_hub.evaluation.measure import PICTURES
 from pti_hub.evaluation.methods import ALPHAS
 from pti_hub.evaluation.results import Results
-from pti_hub.files import saving
+from pti_hub.storage import write_text
 
 
 @dataclass(frozen=True)
@@ -235,22 +235,10 @@ class Table:
         """Write NAME.md, NAME.csv and NAME.tex.
 
         Raises:
-            SaveError: The disk is full, or the place not writable.
+            SaveError: The disk is full, or the place is not writable.
         """
         for suffix, text in (("md", self.to_markdown()), ("csv", self.to_csv()), ("tex", self.to_latex())):
             write_text(folder / f"{self.name}.{suffix}", text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file; the path holds the old one or the whole new one.
-
-    Raises:
-        SaveError: The disk is full, or the place not writable.
-    """
-    with saving(path):
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
 
 
 def values_of(rows: Sequence[Mapping[str, Any]], measure: Measure) -> dict[str, float]:

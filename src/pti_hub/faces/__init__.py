@@ -4,12 +4,15 @@ from pti_hub.faces.alignment import align, crop_quad, is_aligned
 from pti_hub.faces.detector import Face, FaceAnalyzer, select, widest
 from pti_hub.faces.identity import embedding, identity_distance
 from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
+from pti_hub.faces.preparation import Align, aligned_face
 
 __all__ = [
+    "Align",
     "Face",
     "FaceAnalyzer",
     "HeadPose",
     "align",
+    "aligned_face",
     "crop_quad",
     "embedding",
     "eye_openness",

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from pti_hub.checkpoints.packages import find_file
 from pti_hub.errors import FaceError, MissingDependencyError
+from pti_hub.storage import find_file
 
 SEARCH_SIDE = 1024
 """Longest side, in pixels, to which a photograph is scaled down for a first look."""
@@ -52,7 +52,15 @@ class Face:
 
 
 class FaceAnalyzer:
-    """Finds faces with dlib's detector and landmark model, which are loaded when first needed."""
+    """Finds faces with dlib's detector and landmark model.
+
+    Raises:
+        MissingDependencyError: dlib is not installed.
+        WeightsError: The landmark model is missing or damaged.
+    """
+
+    def __init__(self) -> None:
+        self._dlib, self._predictor = import_dlib(), load_model("shape_predictor")
 
     def detect(self, image: Image.Image) -> list[Face]:
         """Find the faces in a picture.
@@ -62,13 +70,7 @@ class FaceAnalyzer:
 
         Returns:
             The faces from left to right; an empty list where there are none.
-
-        Raises:
-            MissingDependencyError: dlib is not installed.
-            WeightsError: The landmark model is missing or damaged.
         """
-        dlib = import_dlib()
-        predictor = load_model("shape_predictor")
         scale = min(1.0, SEARCH_SIDE / max(image.size))
         found = self._search(image, scale)
         # A second look, twice as close, unless all that would be listed has been seen.
@@ -81,7 +83,7 @@ class FaceAnalyzer:
             left, top, right, bottom = box
             if right - left < MIN_RELATIVE_WIDTH * widest:
                 continue
-            shape = predictor(pixels, dlib.rectangle(left, top, right - 1, bottom - 1))
+            shape = self._predictor(pixels, self._dlib.rectangle(left, top, right - 1, bottom - 1))
             landmarks = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
             faces.append(Face(box, landmarks, score))
         return sorted(faces, key=lambda face: face.box)
@@ -96,7 +98,7 @@ class FaceAnalyzer:
 
 
 def widest(faces: Sequence[Face]) -> Face | None:
-    """The face that is nearest, where one has to be chosen without asking; none where there is none."""
+    """The widest face, where one has to be chosen without asking; `None` where there is no face."""
     return max(faces, key=lambda face: face.box[2] - face.box[0], default=None)
 
 

@@ -1,6 +1,6 @@
-"""Image → pivot, one file a method."""
+"""Image → pivot, one file per method."""
 
-from pti_hub.projectors.encoder import REFINED, Encoder, EncoderProjector, EncoderProjectorConfig
+from pti_hub.projectors.encoder import REFINED, EncoderProjector, EncoderProjectorConfig
 from pti_hub.projectors.fixed import FixedPivotConfig, MeanProjector, RandomProjector
 from pti_hub.projectors.protocol import Projection, Projector
 from pti_hub.projectors.w import WProjector, WProjectorConfig
@@ -8,7 +8,6 @@ from pti_hub.projectors.w_plus import WPlusProjector
 
 __all__ = [
     "REFINED",
-    "Encoder",
     "EncoderProjector",
     "EncoderProjectorConfig",
     "FixedPivotConfig",

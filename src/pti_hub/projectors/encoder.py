@@ -1,54 +1,45 @@
-"""The pivot in one pass of a network that was taught to invert pictures (e4e, Tov et al. 2021), and a few steps on."""
+"""The pivot from an encoder (e4e, Tov et al. 2021), refined by a few steps of Eq. 1."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pti_hub.encoders import Encoder
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws
-from pti_hub.loops import LoopState, StepCallback, check_hyper_parameters, check_target
-from pti_hub.natural import Metric, NaturalDescent
+from pti_hub.optim import (
+    GradientPreconditioner,
+    LoopCheckpoint,
+    NaturalGradientDescent,
+    StepCallback,
+    check_hyper_parameters,
+    check_target,
+)
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors.protocol import Projection
 from pti_hub.projectors.w import WProjector, WProjectorConfig
-
-
-class Encoder(Protocol):
-    """A `torch.nn.Module` from pictures to latents, in float32.
-
-    It may have a `metric`, the `pti_hub.natural.Metric` of its generator, or None, to be refined by.
-
-    Attributes:
-        resolution: Height and width of the pictures it takes, in pixels.
-    """
-
-    resolution: int
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """w `[B, w_dim]` or ws `[B, num_ws, w_dim]` of pictures `[B, 3, resolution, resolution]` in [-1, 1]."""
-
-    def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
 class EncoderProjectorConfig:
     """Hyper-parameters: whether the encoder's latent is refined, and how.
 
-    By natural gradients, if the encoder has a metric; else by Adam, with a shorter memory than usual, as there are only
-    a few dozen steps. Nor are there enough of them to look for a wide basin by adding noise to w.
+    It is refined by natural gradients if the encoder has a preconditioner, and else by Adam, whose memory is shorter
+    than usual because there are only a few dozen steps. For the same reason no noise is added to w.
 
     Attributes:
-        refine_steps: Steps of Eq. 1 from there, in W or W+ as the encoder has it; with 0 it is taken as it is.
-        step_length: η of the first natural step, in units of `w_std`; the others' falls to 0 along a cosine.
-        damping: δ of the natural gradient, see `Metric.natural`; with more of it w ends nearer to where it began.
-        learning_rate: Adam's peak rate, without a metric.
-        beta1: Adam's β₁, likewise.
-        beta2: Adam's β₂, likewise.
+        refine_steps: Steps of Eq. 1 from the encoder's latent, in W or W+ like the latent; 0 takes it as it is.
+        step_length: Length η of the first natural step, in units of `w_std`; later steps shrink to 0 along a cosine.
+        damping: δ of the natural gradient, see `GradientPreconditioner.natural`; with more damping w stays nearer to
+            where it began.
+        learning_rate: Adam's peak learning rate, without a preconditioner.
+        beta1: Adam's β₁, without a preconditioner.
+        beta2: Adam's β₂, without a preconditioner.
         resolution: Height and width at which the pictures are compared, in pixels.
         early: As in `WProjectorConfig`.
     """
@@ -68,7 +59,7 @@ class EncoderProjectorConfig:
 
     @property
     def num_steps(self) -> int:
-        """Steps in all."""
+        """Number of steps, as every projector's configuration has it."""
         return self.refine_steps
 
 
@@ -97,7 +88,7 @@ class EncoderProjector:
         target: Tensor,
         seed: int = 0,
         on_step: StepCallback | None = None,
-        state: LoopState | None = None,
+        checkpoint: LoopCheckpoint | None = None,
     ) -> Projection:
         """The pivot `[1, w_dim]` or `[1, num_ws, w_dim]`; see `Projector.project`.
 
@@ -105,22 +96,22 @@ class EncoderProjector:
             InputError: What the encoder gives is no latent of the generator.
         """
         check_target(generator, target)
-        pivot = self._encoded(target)
+        pivot = self._encode(target)
         try:
             broadcast_ws(generator, pivot)
         except InputError as error:
             raise InputError(f"the encoder {type(self.encoder).__name__} is of another generator: {error}") from error
         if not self.config.refine_steps:
             return Projection(pivot, [])
-        metric: Metric | None = getattr(self.encoder, "metric", None)
-        if metric is None:
+        preconditioner: GradientPreconditioner | None = getattr(self.encoder, "preconditioner", None)
+        if preconditioner is None:
             refiner = _Refiner(self.config, pivot)
         else:
-            refiner = _NaturalRefiner(self.config, pivot, metric, generator.w_std)
-        return refiner.project(generator, perceptual, target, seed, on_step, state)
+            refiner = _NaturalRefiner(self.config, pivot, preconditioner, generator.w_std)
+        return refiner.project(generator, perceptual, target, seed, on_step, checkpoint)
 
     @torch.no_grad()
-    def _encoded(self, target: Tensor) -> Tensor:
+    def _encode(self, target: Tensor) -> Tensor:
         size = self.encoder.resolution
         self.encoder.to(target.device).eval()
         # A mean over areas shrinks without aliasing and enlarges by repetition.
@@ -141,15 +132,23 @@ class _Refiner(WProjector):
 
 
 class _NaturalRefiner(_Refiner):
-    """The same by natural gradients."""
+    """Eq. 1 from a latent other than the mean, by natural gradients."""
 
-    def __init__(self, config: EncoderProjectorConfig, start: Tensor, metric: Metric, w_std: Tensor) -> None:
+    def __init__(
+        self,
+        config: EncoderProjectorConfig,
+        start: Tensor,
+        preconditioner: GradientPreconditioner,
+        w_std: Tensor,
+    ) -> None:
         super().__init__(config, start, learning_rate=config.step_length * float(w_std), rampup=0.0, rampdown=1.0)
-        self._damping, self._metric, self._pace = config.damping, metric, f"step_length={config.step_length:g}"
+        self._preconditioner, self._damping = preconditioner, config.damping
+        self._rate_setting = f"step_length={config.step_length:g}"
 
     def _noise(self, generator: Generator, random: torch.Generator) -> list[Tensor]:
-        # They have no metric, and learn nothing in so few steps: the generator's own, as in the picture that is tuned.
+        # There is no preconditioner for noise maps, and they learn nothing in so few steps: they stay the generator's
+        # own, as in the picture that is tuned.
         return [n.detach() for n in generator.noise_maps()]
 
     def _optimizer(self, w: Tensor, noise: list[Tensor]) -> torch.optim.Optimizer:
-        return NaturalDescent(w, self._metric, self.config.learning_rate, self._damping)
+        return NaturalGradientDescent(w, self._preconditioner, self.config.learning_rate, self._damping)

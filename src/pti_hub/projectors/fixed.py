@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pti_hub.generators import Generator
-from pti_hub.loops import LoopState, StepCallback, check_target
+from pti_hub.optim import LoopCheckpoint, StepCallback, check_target
 from pti_hub.perceptual import LPIPS
 from pti_hub.projectors.protocol import Projection
 
@@ -43,7 +43,7 @@ class MeanProjector:
         target: Tensor,
         seed: int = 0,
         on_step: StepCallback | None = None,
-        state: LoopState | None = None,
+        checkpoint: LoopCheckpoint | None = None,
     ) -> Projection:
         """The pivot `[1, w_dim]`; see `Projector.project`."""
         check_target(generator, target)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from pti_hub.generators import Generator
-from pti_hub.loops import LoopState, StepCallback
+from pti_hub.optim import LoopCheckpoint, StepCallback
 from pti_hub.perceptual import LPIPS
 
 
@@ -18,7 +18,7 @@ class Projection:
 
     Attributes:
         pivot: w_p `[1, w_dim]`, or `[1, num_ws, w_dim]` in W+.
-        noise: Noise maps that came with it, `[1, 1, H, W]` each, where it has any; pivotal tuning leaves them aside.
+        noise: Noise maps that were fitted with it, `[1, 1, H, W]` each; pivotal tuning does not use them.
     """
 
     pivot: Tensor
@@ -29,7 +29,7 @@ class Projector(Protocol):
     """Image → pivot; a small object over a dataclass of hyper-parameters.
 
     Attributes:
-        config: The hyper-parameters; its `num_steps` is 0 where nothing is optimised.
+        config: The hyper-parameters; `num_steps` is 0 where nothing is optimised.
     """
 
     config: Any
@@ -41,7 +41,7 @@ class Projector(Protocol):
         target: Tensor,
         seed: int = 0,
         on_step: StepCallback | None = None,
-        state: LoopState | None = None,
+        checkpoint: LoopCheckpoint | None = None,
     ) -> Projection:
         """Find the pivot of a picture.
 
@@ -51,13 +51,13 @@ class Projector(Protocol):
             target: x `[1, 3, R, R]` in [-1, 1], R the generator's resolution.
             seed: Seed of everything random.
             on_step: Called after each step with its number and its metrics, as tensors.
-            state: Where to keep the run's state, and to go on from where there is one; the result is the same, bit for
-                bit.
+            checkpoint: Where the loop's state is kept, and resumed from if there is one; the result is the same, bit
+                for bit.
 
         Returns:
             The pivot.
 
         Raises:
             InputError: The target's shape is not the generator's.
-            WeightsError: The kept state is damaged or of another run.
+            WeightsError: The checkpoint is damaged or of another run.
         """

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pti_hub.checkpoints.hub import reading
 from pti_hub.generators import Generator, tuned_synthesis
-from pti_hub.loops import (
-    DIVERGED,
+from pti_hub.optim import (
+    LoopCheckpoint,
     LoopState,
     StepCallback,
-    adam_state,
     check_hyper_parameters,
     check_target,
     learning_rate_factor,
     mixed_precision,
-    restore_adam,
     reused_memory,
 )
 from pti_hub.perceptual import LPIPS
@@ -35,18 +32,18 @@ class WProjectorConfig:
     """Hyper-parameters of Eq. 1; the defaults reach the paper's schedule's quality in a fraction of its steps.
 
     Attributes:
-        num_steps: Steps of Adam.
-        learning_rate: Its peak.
-        beta1: Its β₁, how long a gradient is remembered.
-        beta2: Its β₂, the same of squared gradients.
-        rampup: Share of the steps over which the rate rises from 0.
-        rampdown: Share of the steps over which it falls back to 0, along a cosine.
+        num_steps: Number of Adam's steps.
+        learning_rate: Adam's peak learning rate.
+        beta1: Adam's β₁, the decay of the mean of gradients.
+        beta2: Adam's β₂, the decay of the mean of squared gradients.
+        rampup: Share of the steps over which the learning rate rises from 0.
+        rampdown: Share of the steps over which the learning rate falls back to 0, along a cosine.
         noise_factor: Standard deviation of the noise added to w, in units of `w_std`.
-        noise_ramp: Share of the steps after which that noise has vanished.
+        noise_ramp: Share of the steps after which the noise added to w has vanished.
         noise_weight: λ_n, weight of the noise maps' regularisation.
         resolution: Height and width at which the pictures are compared, in pixels.
-        early: Whether a generator that sums its picture up over resolutions, StyleGAN2, may stop there. That costs a
-            fraction; but what it leaves out is then missing from the pictures that are compared.
+        early: Whether a generator that sums its picture up over resolutions, StyleGAN2, may stop at that resolution.
+            A step then costs a fraction, but the pictures that are compared lack what the finer layers add.
     """
 
     num_steps: int = 100
@@ -81,8 +78,8 @@ class WProjector:
 
     def __init__(self, config: WProjectorConfig | None = None) -> None:
         self.config = config or WProjectorConfig()
-        # What to lower if it diverges.
-        self._pace = f"learning_rate={self.config.learning_rate:g}"
+        # What a user can lower if the loop diverges.
+        self._rate_setting = f"learning_rate={self.config.learning_rate:g}"
 
     def project(
         self,
@@ -91,93 +88,59 @@ class WProjector:
         target: Tensor,
         seed: int = 0,
         on_step: StepCallback | None = None,
-        state: LoopState | None = None,
+        checkpoint: LoopCheckpoint | None = None,
     ) -> Projection:
         """The pivot with its noise maps; see `Projector.project`."""
         cfg = self.config
         check_target(generator, target)
-        device = generator.w_avg.device
-        size = min(cfg.resolution, generator.resolution)
-        asked = size if cfg.early or not generator.stops_early else generator.resolution
         random = torch.Generator().manual_seed(seed)
-
         # 1. The target's features, once.
-        with mixed_precision(device):
-            features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
-
+        distance_to = _distance(cfg, generator, perceptual, target)
         # 2. Start with new noise; θ is constant.
-        theta = {name: p.detach() for name, p in generator.named_parameters()}
-        w = self._start(generator).requires_grad_()
+        w = self._start(generator).requires_grad_()  # [1, w_dim] or [1, num_ws, w_dim]
         noise = self._noise(generator, random)
         learned_noise = [n for n in noise if n.requires_grad]
         optimizer = self._optimizer(w, learned_noise)
         learned = {"w": w} | {f"noise.{i}": n for i, n in enumerate(learned_noise)}
-        best, best_distance, first = w.detach().clone(), math.inf, 0
-        if state is not None and (before := state.read()):
-            with reading(state.path, "delete it, and the projection begins anew"):
-                first, best_distance = int(before["step"]), before["best_distance"].item()
-                random.set_state(before["random"])
-                with torch.no_grad():
-                    best.copy_(before["best"])
-                    for name, tensor in learned.items():
-                        tensor.copy_(before[name])
-                restore_adam(optimizer, before)
-
+        state = LoopState(learned, optimizer, random)
+        (first,) = state.resume(checkpoint, "step")
         with reused_memory():
             for step in range(first, cfg.num_steps):
-                if state is not None and step > first and step % state.every == 0:
-                    state.write(
-                        {
-                            "step": torch.tensor(step),
-                            "best": best,
-                            "best_distance": torch.tensor(best_distance, dtype=torch.float64),
-                            "random": random.get_state(),
-                            **learned,
-                            **adam_state(optimizer),
-                        }
-                    )
+                if checkpoint is not None and step > first and step % checkpoint.every == 0:
+                    state.write(checkpoint, step=step)
                 t = step / cfg.num_steps
                 optimizer.param_groups[0]["lr"] = cfg.learning_rate * learning_rate_factor(t, cfg.rampup, cfg.rampdown)
-
                 # 3. A perturbed w, so that the basin found is a wide one.
                 spread = generator.w_std * cfg.noise_factor * max(0.0, 1 - t / cfg.noise_ramp) ** 2
-                w_near = w + torch.randn(w.shape, generator=random).to(device) * spread
-
+                w_near = w + torch.randn(w.shape, generator=random).to(w.device) * spread
                 # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
-                with mixed_precision(device):
-                    picture = tuned_synthesis(generator, theta, w_near, noise=noise, resolution=asked)
-                    if asked != size:
-                        picture = F.interpolate(picture, size=(size, size), mode="area")
-                    distance = perceptual(picture, features).sum()
+                distance = distance_to(w_near, noise)
                 loss = distance + cfg.noise_weight * noise_regularization(learned_noise)
                 if step % _CHECK_INTERVAL == 0 or step == cfg.num_steps - 1:
                     # Waits for the device, hence seldom.
-                    if not (seen := distance.item()) <= DIVERGED * best_distance:
-                        warnings.warn(
-                            f"projection diverged at step {step} of {cfg.num_steps}: distance {seen:.3g}, best "
-                            f"{best_distance:.3g}; the best w is kept; lower {self._pace}",
-                            RuntimeWarning,
-                            stacklevel=2,
-                        )
-                        return Projection(best, [n.detach() for n in generator.noise_maps()])
-                    if seen < best_distance:
-                        best_distance = seen
-                        best.copy_(w.detach())
+                    seen = distance.item()
+                    if state.has_diverged(seen):
+                        what = f"diverged at step {step} of {cfg.num_steps}: distance {seen:.3g}, best "
+                        return self._best(generator, state, f"{what}{state.best_loss:.3g}")
+                    state.offer(seen)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-
                 # 5. Noise stays noise: zero mean, unit variance.
                 normalize_noise(learned_noise)
                 if on_step is not None:
                     on_step(step, {"lpips": distance.detach()})
         if not torch.isfinite(w).all():
-            # Too late for the last look to see it.
-            warnings.warn(
-                f"projection ended in NaN; the best w is kept; lower {self._pace}", RuntimeWarning, stacklevel=2
-            )
-            return Projection(best, [n.detach() for n in generator.noise_maps()])
+            # The last step came after the last check.
+            return self._best(generator, state, "ended in NaN")
         return Projection(w.detach(), [n.detach() for n in noise])
+
+    def _best(self, generator: Generator, state: LoopState, problem: str) -> Projection:
+        """The best w of a loop that went wrong, with a warning."""
+        warnings.warn(
+            f"projection {problem}; the best w is kept; lower {self._rate_setting}", RuntimeWarning, stacklevel=3
+        )
+        return Projection(state.best["w"], [n.detach() for n in generator.noise_maps()])
 
     def _start(self, generator: Generator) -> Tensor:
         return generator.w_avg[None].float().clone()
@@ -191,11 +154,39 @@ class WProjector:
         return torch.optim.Adam([w, *noise], lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
 
 
+def _distance(
+    config: WProjectorConfig, generator: Generator, perceptual: LPIPS, target: Tensor
+) -> Callable[[Tensor, list[Tensor]], Tensor]:
+    """L_LPIPS(x, G(w, n)) as a function of w and n, at the configuration's resolution, with the target's features kept.
+
+    Args:
+        config: Hyper-parameters.
+        generator: G.
+        perceptual: LPIPS.
+        target: x `[1, 3, R, R]`.
+    """
+    size = min(config.resolution, generator.resolution)
+    rendered = size if config.early or not generator.stops_early else generator.resolution
+    device = generator.w_avg.device
+    theta = {name: p.detach() for name, p in generator.named_parameters()}
+    with mixed_precision(device):
+        features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
+
+    def distance_to(w: Tensor, noise: list[Tensor]) -> Tensor:
+        with mixed_precision(device):
+            picture = tuned_synthesis(generator, theta, w, noise=noise, resolution=rendered)
+            if rendered != size:
+                picture = F.interpolate(picture, size=(size, size), mode="area")
+            return perceptual(picture, features).sum()
+
+    return distance_to
+
+
 def noise_regularization(noise: list[Tensor]) -> Tensor:
     """L_n: squared auto-correlation at lag one, along both axes and at every scale down to 8² (Karras et al. 2020, D).
 
     Args:
-        noise: Maps `[1, 1, H, W]`; none of a generator without noise.
+        noise: Maps `[1, 1, H, W]`; an empty list for a generator without noise.
 
     Returns:
         A scalar.

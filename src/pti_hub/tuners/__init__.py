@@ -1,7 +1,6 @@
 """Pivot → tuned weights."""
 
-from pti_hub.tuners.compression import DELTAS
-from pti_hub.tuners.personalization import Personalization, fingerprint
-from pti_hub.tuners.pivotal import PivotalTuner, PivotalTunerConfig, Tuning, add_deltas
+from pti_hub.tuners.config import PivotalTunerConfig
+from pti_hub.tuners.pivotal import PivotalTuner, Tuning
 
-__all__ = ["DELTAS", "Personalization", "PivotalTuner", "PivotalTunerConfig", "Tuning", "add_deltas", "fingerprint"]
+__all__ = ["PivotalTuner", "PivotalTunerConfig", "Tuning"]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
-from pti_hub.loops import mixed_precision
+from pti_hub.optim import mixed_precision
 from pti_hub.perceptual import LPIPS
 
 

@@ -1,0 +1,235 @@
+"""A restricted unpickler for files from unknown hands.
+
+It runs nothing, changes nothing in this process, and takes memory in proportion to the file.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, ClassVar
+
+from pti_hub.errors import printable
+
+_SCALARS = (str, int, float, bool, bytes, type(None))
+
+
+class Refused(Exception):
+    """The pickle holds something that is not admitted; the text says what."""
+
+
+class Budget:
+    """How much memory a file may take: what it unfolds to is bounded by its own size.
+
+    Args:
+        size: The file's size in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.left = 4 * size + (16 << 20)
+
+    def charge(self, size: int) -> None:
+        """Take so many bytes or elements from the budget.
+
+        Raises:
+            Refused: Fewer are left.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise Refused("more than a file of its size can hold")
+
+
+def name_of(value: object) -> str:
+    """A value's type for a message; what a file holds is never printed as it is."""
+    return type(value).__name__.strip("_")
+
+
+def named(text: str) -> str:
+    """A text of a file for a message: not too long, nothing that a terminal obeys."""
+    return printable(text[:120])
+
+
+def checked_size(size: Any) -> tuple[int, ...]:
+    """A shape or stride, checked before anything is computed from it.
+
+    Raises:
+        Refused: The value is something else.
+    """
+    if type(size) is not tuple or len(size) > 32 or any(type(n) is not int or not 0 <= n < 2**48 for n in size):
+        raise Refused("an array or tensor whose size is no list of numbers")
+    return size
+
+
+# The Python unpickler, not the C one: that one reserves as much memory as a damaged file asks for.
+class RestrictedUnpickler(pickle._Unpickler):
+    """Containers are lists, tuples, dicts and sets; keys and elements of sets are scalars.
+
+    To hash or compare nested tuples can take exponential time, or end the process, so neither is done.
+
+    Args:
+        file: The pickle.
+        budget: What the file may take.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    metastack: list[list[Any]]
+    stateful: ClassVar[tuple[type, ...]] = ()
+    """Types whose objects may be given a state."""
+    mappings: ClassVar[tuple[type, ...]] = (dict,)
+    """Types whose objects may be given items."""
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {}
+    """What stands in for the classes and functions that a file may name, by module and name."""
+
+    def __init__(self, file: BinaryIO, budget: Budget) -> None:
+        super().__init__(file, encoding="latin1")
+        self.budget = budget
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands in for a name in the file; nothing is imported.
+
+        Raises:
+            Refused: The name is not admitted.
+        """
+        try:
+            return self.admitted[module, name]
+        except KeyError:
+            raise Refused(named(f"{module}.{name}")) from None
+
+    def load_reduce(self) -> None:
+        for argument in self.stack[-1] if type(self.stack[-1]) is tuple else ():
+            if isinstance(argument, (str, bytes, list, tuple, dict, set)):
+                self.budget.charge(len(argument))
+        super().load_reduce()  # type: ignore[misc]
+
+    def load_build(self) -> None:
+        state, owner = self.stack[-1], self.stack[-2]
+        if not isinstance(owner, self.stateful):
+            raise Refused(f"a state for a {name_of(owner)}")
+        for part in state if type(state) is tuple else (state,):
+            if isinstance(part, (str, bytes, list, tuple, dict)):
+                self.budget.charge(len(part))
+        super().load_build()  # type: ignore[misc]
+
+    def load_setitem(self) -> None:
+        self._check_items(self.stack[-3], self.stack[-2:])
+        super().load_setitem()  # type: ignore[misc]
+
+    def load_setitems(self) -> None:
+        self._check_items(self.metastack[-1][-1], self.stack)
+        super().load_setitems()  # type: ignore[misc]
+
+    def load_dict(self) -> None:
+        self._check_items({}, self.stack)
+        super().load_dict()  # type: ignore[misc]
+
+    def _check_items(self, owner: Any, items: list[Any]) -> None:
+        if type(owner) not in self.mappings:
+            raise Refused(f"items for a {name_of(owner)}")
+        for key in items[::2]:
+            if type(key) not in _SCALARS:
+                raise Refused(f"a dict with a key of type {name_of(key)}")
+
+    def load_append(self) -> None:
+        if type(self.stack[-2]) is not list:
+            raise Refused(f"elements for a {name_of(self.stack[-2])}")
+        super().load_append()  # type: ignore[misc]
+
+    def load_appends(self) -> None:
+        if type(self.metastack[-1][-1]) is not list:
+            raise Refused(f"elements for a {name_of(self.metastack[-1][-1])}")
+        super().load_appends()  # type: ignore[misc]
+
+    def load_additems(self) -> None:
+        if type(self.metastack[-1][-1]) is not set:
+            raise Refused(f"elements for a {name_of(self.metastack[-1][-1])}")
+        plain_set(self.stack)
+        super().load_additems()  # type: ignore[misc]
+
+    def refuse(self) -> None:
+        """Stands in for instructions that no such file needs."""
+        raise Refused("an instruction that no such file needs")
+
+    def get_extension(self, code: int) -> None:  # would reach into copyreg's cache, past find_class
+        self.refuse()
+
+
+_LOADERS = {
+    pickle.REDUCE: RestrictedUnpickler.load_reduce,
+    pickle.BUILD: RestrictedUnpickler.load_build,
+    pickle.SETITEM: RestrictedUnpickler.load_setitem,
+    pickle.SETITEMS: RestrictedUnpickler.load_setitems,
+    pickle.DICT: RestrictedUnpickler.load_dict,
+    pickle.APPEND: RestrictedUnpickler.load_append,
+    pickle.APPENDS: RestrictedUnpickler.load_appends,
+    pickle.ADDITEMS: RestrictedUnpickler.load_additems,
+}
+_NEEDLESS = (
+    *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.INST, pickle.OBJ, pickle.NEWOBJ_EX),
+    *(pickle.FROZENSET, pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+)
+for _code, _load in (*_LOADERS.items(), *((code, RestrictedUnpickler.refuse) for code in _NEEDLESS)):
+    RestrictedUnpickler.dispatch[_code[0]] = _load
+
+
+def plain_set(elements: Any = ()) -> set[Any]:
+    """A set of scalars; stands in for the type `set`.
+
+    Raises:
+        Refused: An element is something else.
+    """
+    if type(elements) not in (list, tuple, set):
+        raise Refused(f"a set of a {name_of(elements)}")
+    if any(type(element) not in _SCALARS for element in elements):
+        raise Refused("a set of other things than texts and numbers")
+    return set(elements)
+
+
+class StandIn:
+    """Stands in for an object of a class that is not made: `content` is what there is to know of it."""
+
+    def content(self) -> Any:
+        """What takes the place of this object in the result.
+
+        Raises:
+            Refused: The file never filled the object in.
+        """
+        raise Refused(f"a bare {name_of(self)}")
+
+    def resolve_parts(self, resolve_part: Callable[[Any], Any]) -> None:
+        """Put the content of stand-ins in their place inside of this object's content."""
+
+
+_OPEN = object()
+
+
+def resolve(value: Any, leaves: tuple[type, ...], done: dict[int, Any] | None = None) -> Any:
+    """The content of stand-ins in their place, throughout lists, tuples and dicts.
+
+    Args:
+        value: What was unpickled.
+        leaves: Types that are kept as they are.
+        done: Results by the identity of what they came from: shared parts stay shared, and the work linear.
+
+    Raises:
+        Refused: There is an object of another type, or a container that holds itself.
+    """
+    done = {} if done is None else done
+    if value is None or isinstance(value, leaves):
+        return value
+    if id(value) in done:
+        if done[id(value)] is _OPEN:
+            raise Refused(f"a {name_of(value)} that holds itself")
+        return done[id(value)]
+    done[id(value)] = _OPEN
+    if isinstance(value, StandIn):
+        result = value.content()
+        value.resolve_parts(lambda part: resolve(part, leaves, done))
+    elif isinstance(value, dict):
+        result = {key: resolve(item, leaves, done) for key, item in value.items()}
+    elif type(value) in (list, tuple):
+        result = type(value)(resolve(item, leaves, done) for item in value)
+    else:
+        raise Refused(f"a bare {name_of(value)}")
+    done[id(value)] = result
+    return result

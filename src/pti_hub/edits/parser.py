@@ -1,0 +1,152 @@
+"""What a user writes as an edit, and what it means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pti_hub.edits.direction import Direction, Edit
+from pti_hub.edits.ganspace import GANSpace, ganspace
+from pti_hub.edits.mapper import LatentMapper, MapperEdit
+from pti_hub.edits.mixing import StyleMix
+from pti_hub.edits.sefa import sefa
+from pti_hub.edits.yaw import YawEdit
+from pti_hub.errors import InputError
+from pti_hub.generators import Generator
+
+AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit"
+AnyEdit: TypeAlias = "AppliedEdit | YawEdit"
+OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | LatentMapper | AnyEdit"
+EditInput: TypeAlias = "OneEdit | Sequence[OneEdit]"
+"""What a user may write as an edit."""
+
+_AMOUNT = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<degrees>°|deg)?", re.IGNORECASE)
+_LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
+_COMPONENT = re.compile(r"(?P<kind>pc|sefa)(?P<number>\d{1,4})")
+_SEED = re.compile(r"seed(?P<seed>\d{1,9})")
+
+
+@dataclass(frozen=True)
+class EditParser:
+    """What a user writes as an edit → edits.
+
+    - `"smile"`: a direction of the catalogue;
+    - `"pc3"`: component 3 of GANSpace, one standard deviation per step;
+    - `"sefa2"`: eigenvector 2 of SeFa;
+    - `"mix:bob"`: the style of an identity, taken from its first photograph where it has several; `"mix:seed42"`: a
+      random style;
+    - `"smile_layers4-7"`: any of these in layers 4 to 7 only; layer 0 is the coarsest.
+
+    A name can be followed by an amount: `"age=-2"` in steps, `"pose=5deg"` (or `5°`) in degrees of the head's yaw, as
+    measured in the picture.
+
+    Args:
+        catalogue: Directions by name.
+        generator: The generator that GANSpace's and SeFa's directions and random styles come from.
+        identities: Pivots by name.
+        components: Returns the generator's GANSpace, for a caller that keeps it; computed anew by default.
+    """
+
+    catalogue: Mapping[str, Direction]
+    generator: Generator
+    identities: Mapping[str, Tensor] = field(default_factory=dict)
+    components: Callable[[], GANSpace] | None = None
+
+    def parse(self, edit: Any) -> list[AnyEdit]:
+        """Turn what a user wrote into edits.
+
+        Args:
+            edit: `None`, a text, a `(text, amount)`, a `Direction`, a `LatentMapper`, an `Edit`, a `StyleMix`, a
+                `MapperEdit`, a `YawEdit`, or a sequence of these.
+
+        Returns:
+            The edits in the order given; none for `None`.
+
+        Raises:
+            InputError: A name is unknown, an amount is not finite, or the edit has another type.
+        """
+        if edit is None:
+            return []
+        if isinstance(edit, (Edit, StyleMix, MapperEdit, YawEdit)):
+            return [edit]
+        if isinstance(edit, LatentMapper):
+            return [MapperEdit(edit)]
+        if isinstance(edit, Direction):
+            return [Edit(edit)]
+        if isinstance(edit, str):
+            return [self._parse_text(edit)]
+        if isinstance(edit, tuple) and len(edit) == 2 and isinstance(edit[0], str):
+            if isinstance(edit[1], Real) and not isinstance(edit[1], bool):
+                return [self.edit(edit[0], float(edit[1]))]
+            if isinstance(edit[1], str) and (match := _AMOUNT.fullmatch(edit[1].strip())):
+                return [self._amount(edit[0], match)]
+        if isinstance(edit, Sequence) and not any(item is None for item in edit):
+            return [parsed for item in edit for parsed in self.parse(item)]
+        raise InputError(f"edit {edit!r}; expected a name, a pair such as ('age', -3.0), an Edit, or a list of these")
+
+    def edit(self, name: str, strength: float = 1.0) -> Edit | StyleMix:
+        """The edit that a name stands for.
+
+        Raises:
+            InputError: The name is unknown, or the strength is not finite.
+        """
+        base, first, last = name, None, None
+        if name not in self.catalogue and (match := _LAYERS.fullmatch(name)):
+            base, first, last = match["name"], int(match["first"]), int(match["last"])
+        if base.startswith("mix:"):
+            source = self._style(base.removeprefix("mix:"))
+            end = self.generator.num_ws - 1 if last is None else last
+            return StyleMix(name, source, first or 0, end, strength)
+        return Edit(self._direction(name, base, first, last), strength)
+
+    def _parse_text(self, text: str) -> AnyEdit:
+        name, separator, amount = (part.strip() for part in text.partition("="))
+        match = _AMOUNT.fullmatch(amount)
+        if not name or (separator and not match):
+            raise InputError(f"edit {text!r}; expected NAME or NAME=STRENGTH, e.g. smile, age=-3 or pose=5deg")
+        return self.edit(name) if match is None else self._amount(name, match)
+
+    def _amount(self, name: str, match: re.Match[str]) -> AnyEdit:
+        if not match["degrees"]:
+            return self.edit(name, float(match["number"]))
+        edit = self.edit(name)
+        if isinstance(edit, StyleMix):
+            raise InputError(f"{name!r} by {match[0]!r}; a style has no angle, give a strength such as {name}=0.5")
+        return YawEdit(edit.direction, float(match["number"]))
+
+    def _direction(self, name: str, base: str, first: int | None, last: int | None) -> Direction:
+        if base in self.catalogue:
+            direction = self.catalogue[base]
+        elif match := _COMPONENT.fullmatch(base):
+            number = int(match["number"])
+            if number >= self.generator.w_dim:
+                raise InputError(f"no edit is named {name!r}; there are {match['kind']}0 to {self.generator.w_dim - 1}")
+            if match["kind"] == "sefa":
+                return sefa(self.generator, number + 1, first or 0, last)[number]
+            direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
+        else:
+            near = difflib.get_close_matches(base, self.catalogue, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"no edit is named {base!r}, there are {', '.join(self.catalogue) or 'none'}{hint}")
+        if first is None or last is None:
+            return direction
+        part = direction.layers(first, last, self.generator.num_ws)
+        return Direction(name, part.vector, part.provenance)
+
+    @torch.no_grad()
+    def _style(self, source: str) -> Tensor:
+        for known in (source, f"{source}/1"):
+            if known in self.identities:
+                return self.identities[known]
+        if match := _SEED.fullmatch(source):
+            z = torch.randn(1, self.generator.z_dim, generator=torch.Generator().manual_seed(int(match["seed"])))
+            return self.generator.mapping(z.to(self.generator.w_avg))[0]
+        known = ", ".join(self.identities) or "none"
+        raise InputError(f"no identity is named {source!r}, there are {known}; or mix a random style, e.g. mix:seed42")

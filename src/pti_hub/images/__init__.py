@@ -1,0 +1,30 @@
+"""The border between picture files, pictures and tensors."""
+
+from pti_hub.images.reading import MAX_PIXELS, PICTURE_SUFFIXES, ImageInput, find_pictures, load_image
+from pti_hub.images.tensors import to_pil, to_tensor
+from pti_hub.images.writing import (
+    ANIMATED,
+    STILL,
+    check_suffix,
+    import_av,
+    save_animation,
+    save_image,
+    side_by_side,
+)
+
+__all__ = [
+    "ANIMATED",
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "STILL",
+    "ImageInput",
+    "check_suffix",
+    "find_pictures",
+    "import_av",
+    "load_image",
+    "save_animation",
+    "save_image",
+    "side_by_side",
+    "to_pil",
+    "to_tensor",
+]

@@ -1,0 +1,172 @@
+"""Whatever holds a picture becomes 8-bit RGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from pti_hub.errors import ImageError
+from pti_hub.images.tensors import to_pil
+
+MAX_PIXELS = 100_000_000
+"""Largest picture that is read, in pixels: a file of a few kB can claim to be of any size."""
+
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Endings, in lower case, of the files in a folder that are taken for photographs."""
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
+"""What `load_image` takes."""
+
+_TENSOR_SLACK = 1e-3
+
+
+def load_image(image: ImageInput) -> Image.Image:
+    """Read anything that holds one picture.
+
+    The camera's orientation (EXIF) is applied, 16-bit grey is scaled to 8 bits, an embedded colour
+    profile is converted to sRGB, transparency is laid over white, and of an animated file the first
+    frame is taken.
+
+    Args:
+        image: A file's path; a PIL image; an array of uint8, [H, W], [H, W, 3] or [H, W, 4]; or a
+            tensor of floats in [-1, 1], [3, H, W] or [1, 3, H, W].
+
+    Returns:
+        A picture of mode RGB, independent of the input.
+
+    Raises:
+        ImageError: The file is missing, damaged, not an image or larger than `MAX_PIXELS`; or the
+            array or tensor has another shape, type or range.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return _read_file(Path(image))
+    if isinstance(image, Image.Image):
+        return _decode(image, "the PIL image")
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, torch.Tensor):
+        return _from_tensor(image)
+    raise ImageError(
+        f"an image can't be a {type(image).__name__}; give a path, a PIL image, "
+        "a uint8 array [H, W, 3] or a float tensor [3, H, W] in [-1, 1]"
+    )
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The files of a folder that are taken for photographs, by name; folders inside it are not searched."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def _read_file(path: Path) -> Image.Image:
+    name = repr(str(path))
+    if not path.is_file():
+        raise ImageError(f"{name} is a folder, expected a picture" if path.is_dir() else f"no such file: {name}")
+    try:
+        # Pillow warns from 89 megapixels on; `_decode` has a limit of its own.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _decode(image, name)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not a picture in a known format") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} has more than the {MAX_PIXELS:,} pixels that are read; scale it down") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on a damaged header.
+        raise _unreadable(name, error) from error
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image.width, image.height, name)
+    try:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image), name)
+    except ImageError:
+        raise
+    except Exception as error:  # A damaged file gives OSError, SyntaxError, EOFError, struct.error, ...
+        raise _unreadable(name, error) from error
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError(f"{name} holds floats of unknown range; scale them to 8 bits first")
+    if image.mode.startswith("I"):
+        image = _grey_from_16_bits(image, name)
+    elif image.has_transparency_data:
+        # Premultiplied grey is the one mode Pillow can't turn into RGBA in one step.
+        picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    elif image.mode in ("RGB", "CMYK") and image.info.get("icc_profile"):
+        image = _to_srgb(image)
+    rgb = image.convert("RGB")
+    # Profile and orientation have been applied; left in place, they would be so a second time.
+    rgb.info = {}
+    return rgb
+
+
+def _grey_from_16_bits(image: Image.Image, name: str) -> Image.Image:
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError(
+            f"{name} has values from {values.min()} to {values.max()}, expected 0 to 65535; scale them to 8 bits first"
+        )
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        # Converting sRGB to itself would only add rounding errors.
+        if "sRGB" in ImageCms.getProfileDescription(profile):
+            return image
+        target = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image  # A damaged profile leaves the pixels as readable as no profile.
+    return converted if converted is not None else image
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    name = f"an array of {array.dtype}, shape {list(array.shape)},"
+    if array.dtype != np.uint8:
+        raise ImageError(f"{name} is no picture; expected uint8 in 0..255, [H, W, 3] or [H, W]")
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise ImageError(f"{name} is no picture; expected [H, W, 3], [H, W, 4] or [H, W]")
+    _check_size(array.shape[1], array.shape[0], name)
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+
+
+def _from_tensor(tensor: torch.Tensor) -> Image.Image:
+    name = f"a tensor of {tensor.dtype}, shape {list(tensor.shape)},"
+    if tensor.ndim == 3:
+        tensor = tensor[None]
+    if tensor.ndim != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point():
+        raise ImageError(f"{name} is no picture; expected floats in [-1, 1], [3, H, W] or [1, 3, H, W]")
+    _check_size(tensor.shape[3], tensor.shape[2], name)
+    low, high = (float(v) for v in torch.aminmax(tensor.detach().float()))
+    # Written so that NaN, which compares false with everything, fails too.
+    if not (low >= -1 - _TENSOR_SLACK and high <= 1 + _TENSOR_SLACK):
+        raise ImageError(f"{name} has values from {low:g} to {high:g}; expected [-1, 1]; scale it first")
+    return to_pil(tensor)[0]
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels ({width}×{height})")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that are read; scale it down"
+        )
+
+
+def _unreadable(name: str, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name} is damaged and can't be read: {reason}")

@@ -1,0 +1,146 @@
+"""Pictures and animations to files, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pti_hub.errors import ImageError, MissingDependencyError
+from pti_hub.images.tensors import require_rgb
+from pti_hub.storage import replaced_file
+
+STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Suffixes of pictures that are written, and their formats."""
+
+ANIMATED = {".gif": "GIF", ".mp4": "MP4"}
+"""Suffixes of animations that are written, and their formats."""
+
+_LANCZOS = Image.Resampling.LANCZOS
+
+
+def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Write a picture; the path holds the old file or the whole new one, never a part.
+
+    Args:
+        image: A picture of mode RGB.
+        path: Where to; the suffix `.png`, `.jpg` or `.jpeg` chooses the format. JPEG is written at
+            quality 95.
+
+    Raises:
+        ImageError: The picture is not RGB, the suffix is another one, or the folder doesn't exist.
+    """
+    require_rgb(image)
+    file_format = check_suffix(path, STILL)
+    with _replaced_picture(Path(path)) as partial:
+        image.save(partial, format=file_format, quality=95)
+
+
+def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Image:
+    """Pictures in a row.
+
+    Args:
+        images: At least one, of mode RGB.
+        height: Of the row, in pixels.
+
+    Returns:
+        A picture of mode RGB.
+
+    Raises:
+        ImageError: There is none.
+    """
+    if not images:
+        raise ImageError("no pictures were given; give at least one")
+    tiles = [image.resize((round(image.width * height / image.height), height), _LANCZOS) for image in images]
+    row = Image.new("RGB", (sum(tile.width for tile in tiles), height), "white")
+    x = 0
+    for tile in tiles:
+        row.paste(tile, (x, 0))
+        x += tile.width
+    return row
+
+
+def save_animation(
+    images: Sequence[Image.Image], path: str | os.PathLike[str], frames_per_second: float = 12.0, height: int = 512
+) -> None:
+    """Write a moving picture; the path holds the old file or the whole new one, never a part.
+
+    Args:
+        images: Its frames, of mode RGB and one size.
+        path: Where to; `.gif`, which starts over for ever, or `.mp4` (H.264).
+        frames_per_second: How fast, 1 to 50.
+        height: Of the frames, in pixels, even.
+
+    Raises:
+        ImageError: No or unequal frames, another speed, height or suffix, or the folder doesn't exist.
+        MissingDependencyError: MP4 without PyAV.
+    """
+    if not images or len({image.size for image in images}) != 1:
+        raise ImageError(f"{len(images)} frames of sizes {sorted({i.size for i in images})}; give frames of one size")
+    if not 1 <= frames_per_second <= 50:
+        raise ImageError(f"frames_per_second={frames_per_second!r}; expected 1 to 50")
+    if not 2 <= height <= 4096 or height % 2:
+        raise ImageError(f"height={height!r}; expected an even number of pixels, 2 to 4096")
+    suffix = check_suffix(path, ANIMATED)
+    width = round(images[0].width * height / images[0].height / 2) * 2
+    frames = [image.resize((width, height), _LANCZOS) for image in images]
+    with _replaced_picture(Path(path)) as partial:
+        if suffix == "GIF":
+            frames[0].save(
+                partial,
+                format="GIF",
+                save_all=True,
+                append_images=frames[1:],
+                duration=round(1000 / frames_per_second),
+                loop=0,
+            )
+        else:
+            _write_mp4(frames, partial, frames_per_second)
+
+
+def check_suffix(path: str | os.PathLike[str], formats: Mapping[str, str]) -> str:
+    """The format that the ending of a file's name stands for.
+
+    Raises:
+        ImageError: The name has another ending.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in formats:
+        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(formats)}")
+    return formats[suffix]
+
+
+def import_av() -> Any:
+    """The module `av`.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError("MP4 needs PyAV; run: pip install 'pti-hub[video]', or write a .gif") from error
+    return av
+
+
+def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: float) -> None:
+    av = import_av()
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=round(frames_per_second))
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt = "yuv420p"  # what every player shows
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
+@contextmanager
+def _replaced_picture(path: Path) -> Iterator[Path]:
+    if not path.parent.is_dir():
+        raise ImageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} doesn't exist")
+    with replaced_file(path) as partial:
+        yield partial

@@ -1,0 +1,109 @@
+"""What an optimisation loop changes from step to step, and the best of it seen so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pti_hub.optim.loop_checkpoint import LoopCheckpoint
+from pti_hub.storage import as_weights_error
+
+DIVERGED = 10.0
+"""A loss that many times the best one seen will not come back."""
+
+
+class LoopState:
+    """What a loop learns, with the optimiser and the random numbers that it is learned by.
+
+    Args:
+        learned: Tensors by name, which the optimiser changes in place.
+        optimizer: The optimiser.
+        random: The generator of the loop's random numbers.
+
+    Attributes:
+        best: Copies of what is learned, at the least loss seen; the start until a loss is offered.
+        best_loss: The least loss seen; infinite at first.
+    """
+
+    def __init__(
+        self, learned: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, random: torch.Generator
+    ) -> None:
+        self.learned, self.optimizer, self.random = learned, optimizer, random
+        self.best = {name: tensor.detach().clone() for name, tensor in learned.items()}
+        self.best_loss = math.inf
+
+    def has_diverged(self, loss: float) -> bool:
+        """Whether a loss is not a number, or more than `DIVERGED` times the best one."""
+        return not loss <= DIVERGED * self.best_loss
+
+    def offer(self, loss: float) -> None:
+        """Copy what is learned if this loss is the least so far."""
+        if loss < self.best_loss:
+            self.best_loss = loss
+            for name, tensor in self.learned.items():
+                self.best[name].copy_(tensor.detach())
+
+    def write(self, checkpoint: LoopCheckpoint, **counters: int) -> None:
+        """Keep the state, and the loop's counters by name, in a file.
+
+        Raises:
+            SaveError: The disk is full, or the place is not writable.
+        """
+        checkpoint.write(
+            {
+                **{name: torch.tensor(count) for name, count in counters.items()},
+                "best_loss": torch.tensor(self.best_loss, dtype=torch.float64),
+                "random": self.random.get_state(),
+                **{f"now.{name}": tensor for name, tensor in self.learned.items()},
+                **{f"best.{name}": tensor for name, tensor in self.best.items()},
+                **adam_state(self.optimizer),
+            }
+        )
+
+    def resume(self, checkpoint: LoopCheckpoint | None, *counters: str) -> list[int]:
+        """Take the state from a file.
+
+        Args:
+            checkpoint: The file.
+            *counters: Names of the loop's counters.
+
+        Returns:
+            The counters, which are 0 where there is nothing to resume.
+
+        Raises:
+            WeightsError: The file is damaged or of another loop.
+        """
+        kept = {} if checkpoint is None else checkpoint.read()
+        if checkpoint is None or not kept:
+            return [0] * len(counters)
+        with as_weights_error(checkpoint.path, "delete it to do that part of the work anew"), torch.no_grad():
+            self.best_loss = kept["best_loss"].item()
+            self.random.set_state(kept["random"])
+            for name, tensor in self.learned.items():
+                tensor.copy_(kept[f"now.{name}"])
+                self.best[name].copy_(kept[f"best.{name}"])
+            restore_adam(self.optimizer, kept)
+            return [int(kept[name]) for name in counters]
+
+
+def adam_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Moments and step counts of an optimiser, by `"adam.<parameter's number>.<key>"`."""
+    state = optimizer.state_dict()["state"]
+    return {f"adam.{i}.{key}": tensor for i, entry in state.items() for key, tensor in entry.items()}
+
+
+def restore_adam(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the moments and step counts that `adam_state` returned, found among tensors by name."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("adam."):
+            _, i, key = name.split(".")
+            # The fused step walks moments and weights in memory, so they must lie alike.
+            like = parameters[int(i)]
+            moment = tensor if tensor.shape != like.shape else torch.empty_like(like).copy_(tensor)
+            state.setdefault(int(i), {})[key] = moment.detach()
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,12 @@
+"""Learning rates over the course of a loop."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate_factor(t: float, rampup: float, rampdown: float) -> float:
+    """Factor on the learning rate at time t in [0, 1): linear up, cosine down (Karras et al. 2020, D)."""
+    down = min(1.0, (1 - t) / rampdown) if rampdown else 1.0
+    up = min(1.0, t / rampup) if rampup else 1.0
+    return (0.5 - 0.5 * math.cos(down * math.pi)) * up

@@ -1,0 +1,46 @@
+"""What a call gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from pti_hub.edits import AppliedEdit
+from pti_hub.errors import InputError
+from pti_hub.personalization import Personalization
+
+
+@dataclass(frozen=True)
+class PTIOutput:
+    """What a call gives, one entry per photograph or identity.
+
+    Attributes:
+        images: The edited pictures G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
+        reconstruction: G(w_p; θ*).
+        edits: The edits as they were applied; an angle is given as the strength that turned the head so far.
+        metrics: `"lpips"` (the pipeline's perceptual network at full size) and `"mse"` (pixel values in [-1, 1]) of the
+            reconstruction, and what `latent_statistics` says of the pivot.
+        personalizations: Tuned weights and pivots; given in place of a photograph, they are not computed again.
+        aligned: The photographs as the generator sees them; empty for identities.
+        projection: G(w_p; θ), the pivot in the original generator; empty for identities.
+    """
+
+    images: list[Image.Image] = field(default_factory=list)
+    reconstruction: list[Image.Image] = field(default_factory=list)
+    edits: list[list[AppliedEdit]] = field(default_factory=list)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    personalizations: list[Personalization] = field(default_factory=list)
+    aligned: list[Image.Image] = field(default_factory=list)
+    projection: list[Image.Image] = field(default_factory=list)
+
+    @property
+    def personalization(self) -> Personalization:
+        """The personalisation of a call with one photograph.
+
+        Raises:
+            InputError: There were several photographs.
+        """
+        if len({id(p) for p in self.personalizations}) != 1:
+            raise InputError(f"{len(self.personalizations)} photographs were given; use personalizations[i]")
+        return self.personalizations[0]

@@ -1,0 +1,54 @@
+"""Progress bars and the user's callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pti_hub.optim import StepCallback, process_state
+
+StepEndCallback = Callable[[int, dict[str, Any]], None]
+"""Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU."""
+
+
+class Progress:
+    """What is told of the stages of a job, whose steps are numbered throughout.
+
+    Args:
+        bar: Arguments of tqdm's bars.
+        callback: Called after each step.
+    """
+
+    def __init__(self, bar: Mapping[str, Any], callback: StepEndCallback | None) -> None:
+        self._bar, self._callback = dict(bar), callback
+
+    @contextmanager
+    def stage(self, name: str, total: int, first_step: int = 0) -> Iterator[StepCallback]:
+        """A bar for one stage.
+
+        Args:
+            name: `"project"` or `"tune"`.
+            total: Number of the stage's steps.
+            first_step: Number of the stage's first step in the whole job.
+
+        Yields:
+            What the stage's loop is to call after each step.
+        """
+        config = {"desc": name, "disable": not process_state().is_local_main_process, **self._bar}
+        with tqdm(total=total, **config) as bar:
+
+            def on_step(step: int, metrics: dict[str, Tensor]) -> None:
+                # Steps may have been taken before a kill, or by other processes.
+                bar.update(step + 1 - bar.n)
+                # Reading a value waits for the device: seldom for the bar, at every step for a callback.
+                if not bar.disable and step % 10 == 0:
+                    bar.set_postfix(lpips=f"{metrics['lpips'].item():.3f}", refresh=False)
+                if self._callback is not None:
+                    values = {key: value.item() for key, value in metrics.items()}
+                    self._callback(first_step + step, {"stage": name, **values})
+
+            yield on_step

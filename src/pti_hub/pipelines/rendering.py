@@ -1,0 +1,73 @@
+"""Tuned weights and latents → pictures."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pti_hub.edits import AnyEdit, AppliedEdit, Direction, YawEdit
+from pti_hub.errors import FaceError
+from pti_hub.faces import FaceAnalyzer, head_pose, widest
+from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
+from pti_hub.images import to_pil
+from pti_hub.optim import reused_memory
+
+
+@torch.no_grad()
+def render(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor) -> Image.Image:
+    """The picture G(ws; θ*).
+
+    Args:
+        generator: G.
+        weights: θ* by parameter name; weights that are not named are the generator's own.
+        ws: `[1, w_dim]` or `[1, num_ws, w_dim]`.
+    """
+    with reused_memory():
+        return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws)))[0]
+
+
+def apply_edits(
+    generator: Generator, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit]
+) -> tuple[Tensor, list[AppliedEdit]]:
+    """The pivot after a sequence of edits.
+
+    Args:
+        generator: G.
+        weights: θ* by parameter name, for edits that are measured on the picture.
+        pivot: w_p, `[1, w_dim]` or `[1, num_ws, w_dim]`.
+        edits: The edits, in order.
+
+    Returns:
+        The latent `[1, num_ws, w_dim]`, and the edits with the strengths that were found for angles.
+
+    Raises:
+        InputError: No strength turns the head so far.
+        FaceError: No face is left to measure.
+    """
+    ws = broadcast_ws(generator, pivot)
+    applied: list[AppliedEdit] = []
+    for edit in edits:
+        if isinstance(edit, YawEdit):
+            edit = edit.resolve(functools.partial(measure_yaw, generator, weights, ws, edit.direction))
+        ws = edit.apply(ws)
+        applied.append(edit)
+    return ws, applied
+
+
+def measure_yaw(
+    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, direction: Direction, strength: float
+) -> float:
+    """Yaw of the head, in degrees, in the picture at a strength of a direction.
+
+    Raises:
+        FaceError: There is no face in that picture.
+    """
+    picture = render(generator, weights, direction.apply(ws, strength))
+    face = widest(FaceAnalyzer().detect(picture))
+    if face is None:
+        raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less")
+    return head_pose(face.landmarks).yaw

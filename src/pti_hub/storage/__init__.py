@@ -1,0 +1,67 @@
+"""The ground floor: atomic files, reading, networks, the Hub, downloads, digests and cards; it knows no other room."""
+
+from pti_hub.storage.atomic import (
+    PARTIAL,
+    as_save_error,
+    check_replaceable,
+    replaced_file,
+    replaced_folder,
+    write_json,
+    write_tensors,
+    write_text,
+)
+from pti_hub.storage.downloads import PublishedFile
+from pti_hub.storage.fingerprints import fingerprint, tensor_digest
+from pti_hub.storage.hub import (
+    COMMIT,
+    PATTERNS,
+    VARIANTS,
+    DownloadOptions,
+    commit_of,
+    fetch_folder,
+    fetch_repository,
+    is_folder,
+)
+from pti_hub.storage.json_lines import append_row, read_rows, replace_rows
+from pti_hub.storage.model_cards import personalization_card, pipeline_card
+from pti_hub.storage.networks import load_network
+from pti_hub.storage.packages import INSTALL_COMMAND, find_file
+from pti_hub.storage.publishing import FolderKind, PushOptions, push_folder, save_folder
+from pti_hub.storage.reading import as_weights_error, read_json, read_tensors
+
+__all__ = [
+    "COMMIT",
+    "INSTALL_COMMAND",
+    "PARTIAL",
+    "PATTERNS",
+    "VARIANTS",
+    "DownloadOptions",
+    "FolderKind",
+    "PublishedFile",
+    "PushOptions",
+    "append_row",
+    "as_save_error",
+    "as_weights_error",
+    "check_replaceable",
+    "commit_of",
+    "fetch_folder",
+    "fetch_repository",
+    "find_file",
+    "fingerprint",
+    "is_folder",
+    "load_network",
+    "personalization_card",
+    "pipeline_card",
+    "push_folder",
+    "read_json",
+    "read_rows",
+    "read_tensors",
+    "replace_rows",
+    "replaced_file",
+    "replaced_folder",
+    "save_folder",
+    "tensor_digest",
+    "write_json",
+    "write_tensors",
+    "write_text",
+]

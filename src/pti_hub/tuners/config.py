@@ -1,0 +1,56 @@
+"""Hyper-parameters of pivotal tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pti_hub.optim import check_hyper_parameters
+
+
+@dataclass(frozen=True)
+class PivotalTunerConfig:
+    """Hyper-parameters of Eq. 2; the defaults are section 4.5's but for the number of steps.
+
+    Attributes:
+        num_steps: Maximum number of Adam's steps per image.
+        learning_rate: Adam's learning rate for the weights.
+        rampdown: Share of the steps over which the learning rates fall to 0, along a cosine; not in the paper. The
+            codes that locality draws make gradients noisy, and a large λ_R does harm unless that noise dies away.
+        pivot_learning_rate: Adam's learning rate for the pivots, which move along with the weights where it is not 0:
+            the paper's ablation (Fig. 16 D and F) and Pan et al. (2020), not the paper's method.
+        lpips_weight: λ_LPIPS.
+        l2_weight: λ_L2.
+        lpips_threshold: A photograph is left alone once its distance is below this; tuning stops when all are.
+        locality_weight: λ_R, weight of the locality regularisation (Eq. 7), for one photograph; 0 leaves it out.
+        shared_locality_weight: λ_R where several photographs share a generator, and could spoil each other's pictures.
+        locality_alpha: α, distance from the pivot at which the original picture is asked for (Eq. 4).
+        locality_l2_weight: λ^R_L2.
+        locality_samples: N_r, codes drawn per step.
+        batch_size: Photographs whose mean loss a step is taken on; at least one per process that takes part.
+        check_interval: Rounds between two checks of the losses. Only a check keeps weights and tests the threshold, so
+            that an accelerator is not waited for in between.
+    """
+
+    num_steps: int = 120
+    learning_rate: float = 3e-4
+    rampdown: float = 0.0
+    pivot_learning_rate: float = 0.0
+    lpips_weight: float = 1.0
+    l2_weight: float = 1.0
+    lpips_threshold: float = 0.06
+    locality_weight: float = 0.0
+    shared_locality_weight: float = 0.1
+    locality_alpha: float = 30.0
+    locality_l2_weight: float = 1.0
+    locality_samples: int = 1
+    batch_size: int = 1
+    check_interval: int = 5
+
+    def __post_init__(self) -> None:
+        counts = ("num_steps", "locality_samples", "batch_size", "check_interval")
+        check_hyper_parameters(self, above_zero=(*counts, "learning_rate", "locality_alpha"))
+
+    @classmethod
+    def paper(cls) -> PivotalTunerConfig:
+        """Section 4.5: 350 steps, all of them taken."""
+        return cls(num_steps=350, lpips_threshold=0.0)
