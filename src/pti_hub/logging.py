@@ -1,10 +1,10 @@
-"""What the package tells while it works, and how to have more or less of it.
+"""What the package reports while it works, and how to make it report more or less.
 
     import pti_hub
 
     pti_hub.logging.set_verbosity_info()
 
-The functions are those of transformers and diffusers. Messages go to standard error. `PTI_HUB_VERBOSITY` in the
+The functions are named as in transformers and diffusers. Messages go to standard error. `PTI_HUB_VERBOSITY` in the
 environment sets the verbosity from the start: `debug`, `info`, `warning` (the default) or `error`.
 """
 
@@ -48,12 +48,12 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def get_verbosity() -> int:
-    """The least level that is told, of Python's `logging`: 10 debug, 20 info, 30 warning, 40 error."""
+    """The least level that is reported, of Python's `logging`: 10 debug, 20 info, 30 warning, 40 error."""
     return get_logger(_ROOT).getEffectiveLevel()
 
 
 def set_verbosity(level: int) -> None:
-    """Set the least level that is told.
+    """Set the least level that is reported.
 
     Args:
         level: A level of Python's `logging`, such as `logging.INFO`.
@@ -67,20 +67,20 @@ def set_verbosity(level: int) -> None:
 
 
 def set_verbosity_debug() -> None:
-    """Tell everything."""
+    """Report everything."""
     set_verbosity(DEBUG)
 
 
 def set_verbosity_info() -> None:
-    """Tell what happens."""
+    """Report what happens."""
     set_verbosity(INFO)
 
 
 def set_verbosity_warning() -> None:
-    """Tell what may need attention: the default."""
+    """Report what may need attention: the default."""
     set_verbosity(WARNING)
 
 
 def set_verbosity_error() -> None:
-    """Tell what went wrong alone."""
+    """Report errors only."""
     set_verbosity(ERROR)

@@ -1,9 +1,9 @@
 """Weight deltas in a fraction of their size.
 
-What tuning changes has structure: a layer that sees nothing but the pivot changes by a matrix of rank one, and is
-stored as its factors. The rest is rounded to multiples of a step and packed by an entropy coder. The step is a share of
-each row's own deviation, and the rounding is dithered: without it all that is smaller than half a step would vanish
-together, and many small changes to one end are what tuning consists of.
+The deltas have structure: a layer that sees nothing but the pivot changes by a matrix of rank one, which is stored as
+its two factors. The other layers are rounded to multiples of a step and packed by an entropy coder. The step is a share
+of each row's standard deviation. The rounding is dithered: without dither all changes smaller than half a step would
+vanish together, and tuning consists of many small changes towards one end.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor
 from pti_hub.errors import InputError, WeightsError
 
 DELTAS: dict[str, float | None] = {"exact": None, "half": None, "compact": 0.75, "small": 1.5}
-"""Ways to store deltas by name, and of those that round the step in standard deviations of a row; docs/hub.md says what
-each costs."""
+"""Ways to store deltas by name, and the step in standard deviations of a row where they are rounded to one; docs/hub.md
+says what each costs."""
 
 MAX_WEIGHTS = 1 << 27
-"""Weights of the largest generator whose deltas are read."""
+"""Number of weights of the largest generator whose deltas are read."""
 
 _CODES = "codes"
-# Below this the factors or scales would weigh as much as what they describe.
+# Number of weights below which factors or scales would take as much space as the weights.
 _SMALL = 2048
 _ENERGY = 1 - 1e-4
 _BITS = 1.5
@@ -35,19 +35,19 @@ _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 
 
 def compress(deltas: Mapping[str, Tensor], delta: str, identities: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Deltas → what is stored of them.
+    """Deltas → what is stored.
 
     Args:
         deltas: Δ by parameter name, finite.
         delta: Of `DELTAS`: `"exact"` keeps every bit, `"half"` rounds to half precision, `"compact"` and `"small"` take
             a twentieth and less.
-        identities: How many share the deltas: the more depends on each weight, the finer it is kept.
+        identities: Number of identities that share the deltas: the more there are, the finer the weights are kept.
 
     Returns:
-        Tensors by name, and what `restore` must know beside them.
+        Tensors by name, and a record of JSON's types that `restore` needs as well.
 
     Raises:
-        InputError: There is no such way.
+        InputError: There is no such way to store deltas.
     """
     if delta not in DELTAS:
         raise InputError(f"delta={delta!r}; expected one of {', '.join(DELTAS)}")
@@ -83,14 +83,14 @@ def compress(deltas: Mapping[str, Tensor], delta: str, identities: int = 1) -> t
 
 
 def restore(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The inverse of `compress`: float32 but for `"exact"`, which has the type it was stored in.
+    """The inverse of `compress`; the result is float32, except that `"exact"` keeps the type it was stored in.
 
     Args:
-        tensors: Its tensors.
-        record: What it said beside them.
+        tensors: The tensors that `compress` returned.
+        record: The record that `compress` returned.
 
     Raises:
-        WeightsError: The two do not belong together, or claim more than `MAX_WEIGHTS`.
+        WeightsError: Tensors and record do not belong together, or claim more than `MAX_WEIGHTS`.
     """
     if record["delta"] == "exact":
         return dict(tensors)
@@ -128,7 +128,7 @@ def restore(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[st
 
 
 def _factors(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Left and right factors of a matrix that few make up, where they are smaller than rounding it would be."""
+    """Left and right factors of a matrix of low rank; `None` where rounding the matrix would take less space."""
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     energy = s.double().square().cumsum(0)
     rank = int((energy < _ENERGY * energy[-1]).sum()) + 1

@@ -39,7 +39,7 @@ def project(
         components: The pipeline.
         target: x `[1, 3, R, R]`.
         seed: Seed of everything random.
-        progress: Told of each step.
+        progress: Reports each step.
         first_step: Number of the first step in the whole job.
         checkpoint: Where the loop's state is kept, and resumed from.
 
@@ -68,7 +68,7 @@ def personalize(
         components: The pipeline.
         targets: x_i `[1, 3, R, R]` by identity.
         seed: Seed of everything random.
-        progress: Told of each step.
+        progress: Reports each step.
         run_folder: Where the state is kept, and resumed from.
         shared: Whether all processes make this call with the same arguments and share out the photographs.
 

@@ -59,7 +59,7 @@ def load_pipeline(
         name_or_path: A known checkpoint, a folder or a Hub id.
         options: How to load it.
         base: For a personalisation, the pipeline it was tuned on.
-        revision: See `pti_hub.storage.DownloadOptions` for this and what follows.
+        revision: See `pti_hub.storage.DownloadOptions` for this argument and the following ones.
 
     Raises:
         WeightsError: It can't be had, is damaged, or names a class that is not one of this package's.

@@ -187,21 +187,18 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         found = require_identities(self, identity)
         weights = add_deltas(self.generator, found.personalization.deltas)
         pivots = [self._pivot(found.personalization, name) for name in found.names]
-        latents = [apply_edits(self.generator, weights, pivot, edits)[0] for pivot in pivots]
+        latents = [apply_edits(self.generator, weights, pivot, edits)[0] for pivot in pivots]  # [1, num_ws, w_dim]
         return [render(self.generator, weights, ws) for ws in latents]
 
     def walk(
-        self,
-        identity: Personalization | str,
-        direction: EditInput,
-        strengths: Sequence[float] = (-2, -1, 0, 1, 2),
+        self, identity: Personalization | str, direction: EditInput, strengths: Sequence[float] = (-2, -1, 0, 1, 2)
     ) -> list[Image.Image]:
-        """Pictures on the way along one direction, for `side_by_side` and `save_animation` of `pti_hub.images`.
+        """Render an identity at several strengths of an edit, for `side_by_side`, `save_animation` of `pti_hub.images`.
 
         Args:
             identity: A personalisation with one pivot, or the name of a loaded one.
-            direction: As an edit in `__call__`; a strength of its own is a factor on all strengths.
-            strengths: Where to look.
+            direction: One edit as in `__call__`; if it has a strength, that is a factor on all strengths.
+            strengths: Strengths to render.
 
         Returns:
             One picture per strength.

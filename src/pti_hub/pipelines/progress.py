@@ -16,7 +16,7 @@ StepEndCallback = Callable[[int, dict[str, Any]], None]
 
 
 class Progress:
-    """What is told of the stages of a job, whose steps are numbered throughout.
+    """Reports the stages of a job, whose steps are numbered throughout.
 
     Args:
         bar: Arguments of tqdm's bars.

@@ -1,4 +1,4 @@
-"""Projection into W+: a w of its own for every layer (Abdal et al. 2019; the paper's "SG2 W+")."""
+"""Projection into W+: one w per layer (Abdal et al. 2019; the paper's "SG2 W+")."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pti_hub.projectors.w import WProjector, WProjectorConfig
 
 
 class WPlusProjector(WProjector):
-    """Eq. 1 over `[1, num_ws, w_dim]`; nearer to the photograph than W, and harder to edit (section 2.3).
+    """Eq. 1 over `[1, num_ws, w_dim]`; reconstructs better than W and is harder to edit (section 2.3).
 
     Args:
-        config: Hyper-parameters, those of W.
+        config: Hyper-parameters, as for `WProjector`.
     """
 
     @classmethod

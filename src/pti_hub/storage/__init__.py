@@ -1,4 +1,4 @@
-"""The ground floor: atomic files, reading, networks, the Hub, downloads, digests and cards; it knows no other room."""
+"""The ground floor: atomic files, reading, networks, the Hub, downloads, digests and cards."""
 
 from pti_hub.storage.atomic import (
     PARTIAL,

@@ -1,4 +1,4 @@
-"""Published files: where they live, what they weigh, under which licence they are."""
+"""Published files: their address, size, checksum and licence, and their resumable download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pti_hub.storage.atomic import as_save_error
 
 logger = get_logger(__name__)
 
-# Those of the library that huggingface-hub speaks HTTP with, which is not always the same one, and the system's.
+# The errors of huggingface-hub's HTTP library, which differs between its versions, and the system's.
 _NETWORK_ERRORS: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
 
 _OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
@@ -30,7 +30,7 @@ class PublishedFile:
     """A file on its authors' server.
 
     Attributes:
-        url: Where it is.
+        url: Address of the file.
         sha256: Its checksum; `None` where none is known, and then the checksum of what came is logged.
         size: Its size in bytes; `None` where it is not known.
         licence: What its use is subject to, logged before the first download.
@@ -43,17 +43,17 @@ class PublishedFile:
 
     @property
     def path(self) -> Path:
-        """Where it is kept: below huggingface-hub's home."""
-        # Two servers may call different files the same.
+        """Where the file is kept: below huggingface-hub's home."""
+        # Two servers may have different files of the same name.
         key = hashlib.sha256(self.url.encode()).hexdigest()[:8]
         return Path(constants.HF_HOME) / "pti-hub" / "downloads" / f"{key}-{self.url.rsplit('/', 1)[-1]}"
 
     def fetch(self, local_files_only: bool = False, force_download: bool = False) -> Path:
-        """Download it unless it is there; a download that was cut short is resumed.
+        """Download the file unless it is there; a download that was cut short is resumed.
 
         Args:
             local_files_only: Whether the network is left alone.
-            force_download: Whether to fetch it again.
+            force_download: Whether to download the file again.
 
         Returns:
             The file, whole and checked.
@@ -73,7 +73,7 @@ class PublishedFile:
             partial.parent.mkdir(parents=True, exist_ok=True)
             if force_download:
                 partial.unlink(missing_ok=True)
-            # Another process may be at it.
+            # Another process may be downloading it.
             with WeakFileLock(f"{partial}.lock"):
                 if self.path.is_file() and not force_download:
                     return self.path
@@ -83,7 +83,7 @@ class PublishedFile:
         return self.path
 
     def _complete(self, partial: Path, again: bool = True) -> None:
-        """Fetch what is missing of it."""
+        """Download what is missing."""
         try:
             with partial.open("ab") as file:
                 if self.size is not None and file.tell() > self.size:

@@ -16,7 +16,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file, in order; none where there is no file.
 
     A kill can cut a line short, while the file ends there or, once the work was resumed, in its middle: such a line
-    does not end in `}` and is left out, so that what it told is measured again.
+    does not end in `}` and is left out, and its measurement is made again.
 
     Raises:
         WeightsError: Another line is damaged.

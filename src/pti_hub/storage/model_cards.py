@@ -28,15 +28,15 @@ def pipeline_card(
     repo_id: str | None = None,
     preview: bool = False,
 ) -> ModelCard:
-    """Card of a pipeline.
+    """The card of a pipeline.
 
     Args:
         name: The pipeline's name.
         edits: Names of its directions.
         identities: Names of the identities it was personalised to.
         origins: Dicts of `"part"`, `"origin"` and `"licence"`.
-        repo_id: Where it is to be.
-        preview: Whether there is a picture beside it.
+        repo_id: Repository that the card is for; "this repository or folder" by default.
+        preview: Whether there is a picture beside the card.
 
     Returns:
         The card, with the Hub's metadata.
@@ -46,7 +46,7 @@ def pipeline_card(
         f"# {_plain(name)}",
         "A StyleGAN pipeline for editing real photographs by Pivotal Tuning.",
         *_picture(preview),
-        _how(repo_id, subject, edits[0] if edits else None),
+        _usage(repo_id, subject, edits[0] if edits else None),
         f"Edits: {', '.join(map(_plain, edits)) or 'none'}.",
     ]
     if identities:
@@ -64,16 +64,16 @@ def personalization_card(
     repo_id: str | None = None,
     preview: bool = False,
 ) -> ModelCard:
-    """Card of a personalisation.
+    """The card of a personalisation.
 
     Args:
         base: `"name"` and `"fingerprint"` of the pipeline it was tuned on, `"repo"` and `"revision"` where known.
         identities: Names of its identities.
         metrics: Reconstruction metrics by identity.
         settings: Hyper-parameters, seed and versions.
-        origins: Of the base's weights, as in `pipeline_card`.
-        repo_id: Where it is to be.
-        preview: Whether there is a picture beside it.
+        origins: Origins of the base's weights, as in `pipeline_card`.
+        repo_id: Repository that the card is for; "this repository or folder" by default.
+        preview: Whether there is a picture beside the card.
 
     Returns:
         The card, with the Hub's metadata.
@@ -84,8 +84,8 @@ def personalization_card(
         f"# Personalisation of {_plain(where)}",
         "Weight deltas and pivots learned by Pivotal Tuning. No photograph is stored.",
         *_picture(preview),
-        _how(repo_id, f'"{_plain(identities[0])}"', "smile"),
-        f"The base, `{_plain(where)}`{revision}, is found by itself; one with other weights than "
+        _usage(repo_id, f'"{_plain(identities[0])}"', "smile"),
+        f"The base, `{_plain(where)}`{revision}, is found automatically; a base with other weights than "
         f"`{_plain(base['fingerprint'])[:16]}…` is refused.",
         "## Identities",
         _table(
@@ -98,13 +98,13 @@ def personalization_card(
                 for name in identities
             ],
         ),
-        "LPIPS is AlexNet's at full size, MSE of pixel values in [-1, 1], both of the reconstruction.",
+        "Both are measured on the reconstruction: LPIPS with AlexNet at full size, MSE of pixel values in [-1, 1].",
     ]
     if settings:
         sections += ["## Training", _table(["setting", "value"], _flat(settings))]
     sections += [
         "## Origin and licence of the weights",
-        f"The deltas are changes to the weights of {_plain(where)}, whose licences hold for them too:",
+        f"The deltas are changes to the weights of {_plain(where)}, so these licences hold for the deltas too:",
         _origins(origins),
         "## Citation",
         _CITATION,
@@ -112,13 +112,13 @@ def personalization_card(
     return _card(sections, origins, where)
 
 
-def _how(repo_id: str | None, subject: str, edit: str | None) -> str:
-    asked = f', edit="{_plain(edit)}"' if edit else ""
+def _usage(repo_id: str | None, subject: str, edit: str | None) -> str:
+    argument = f', edit="{_plain(edit)}"' if edit else ""
     return f"""```python
 from pti_hub import PTIPipeline
 
 pipe = PTIPipeline.from_pretrained("{repo_id or "this repository or folder"}")
-pipe({subject}{asked}).images[0].save("edited.png")
+pipe({subject}{argument}).images[0].save("edited.png")
 ```"""
 
 
@@ -140,7 +140,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name that can stand in a table, a sentence or a string of code, whatever it is: no markup, no picture."""
+    """A stranger's name made fit for a table, a sentence or a string of code: without markup."""
     return re.sub(r'[\s|`"\\<>\[\]]+', " ", "".join(c if c.isprintable() else " " for c in str(text))).strip()
 
 
@@ -158,7 +158,7 @@ def _card(sections: Sequence[str], origins: Sequence[Mapping[str, str]], base: s
         license="other",
         license_name="see-card",
         license_link="README.md",
-        # What is no repository's name, such as a generator of one's own, the Hub refuses.
+        # The Hub refuses a base that is no repository's name.
         base_model=base if base and re.fullmatch(r"[\w.-]+/[\w.-]+", base) else None,
         datasets=["ffhq"] if any("FFHQ" in origin.get("origin", "") for origin in origins) else None,
         tags=["pivotal-tuning", "gan-inversion", "stylegan", "image-editing"],

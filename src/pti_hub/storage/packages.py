@@ -1,4 +1,4 @@
-"""Weights that come inside Python packages: found on disk, never imported, since an import would run their code."""
+"""Weights inside installed Python packages: found on disk and never imported, since an import would run code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIGESTS = {
 
 
 def find_file(package: str, relative_path: str) -> Path:
-    """Path of a weight file inside an installed top-level package, once its checksum is found right.
+    """Path of a weight file inside an installed top-level package, after its checksum was verified.
 
     Args:
         package: Import name, e.g. `"random_face"`.

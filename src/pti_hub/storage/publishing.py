@@ -108,7 +108,7 @@ def push_folder(
         kind: What such a folder is known by.
         write: Writes the content into an empty folder.
         card: Makes the card, of the repository's full name and of whether it has a preview.
-        private: See `PushOptions` for this and what follows.
+        private: See `PushOptions` for this argument and the following ones.
 
     Returns:
         Address of the commit or pull request.

@@ -16,8 +16,8 @@ from pti_hub.perceptual import LPIPS
 def interpolated_code(pivot: Tensor, w_z: Tensor, alpha: float) -> Tensor:
     """w_r = w_p + α (w_z − w_p) / ‖w_z − w_p‖₂, the code at distance α from the pivot towards w_z (Eq. 4).
 
-    The norm is that of the whole code, all layers together. With it the paper's figures make sense (section A: α = 60
-    is about as far as a random code is, α = 120 is beyond all faces), while in W itself two codes are about 14 apart.
+    The norm is taken over the whole code, all layers together. Only so do the paper's figures make sense (section A: at
+    α = 60 a code is about as far as a random one, α = 120 is beyond all faces): in W two codes are about 14 apart.
 
     Args:
         pivot: w_p `[1, num_ws, w_dim]`.
@@ -43,8 +43,8 @@ def locality_loss(
 ) -> Tensor:
     """L_R = L_LPIPS(x_r, x_r*) + λ^R_L2 L_L2(x_r, x_r*) for one new w_r (Eq. 5).
 
-    A pass of its own: for one picture the generator's styles go into its weights, which is quicker than a batch, and
-    gradients of several passes add up without their activations being alive together.
+    Called once per code rather than for a batch: for one picture the generator folds its styles into its weights, which
+    is quicker, and gradients of several passes add up without their activations being in memory together.
 
     Args:
         generator: G with the original weights θ.
