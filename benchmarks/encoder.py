@@ -98,16 +98,16 @@ def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[
 
 
 class Start(nn.Module):
-    """An encoder whose answer or metric is another's, to tell what each of them brings."""
+    """An encoder with another one's answer or preconditioner, to tell what each of them contributes."""
 
     def __init__(
-        self, answer: Callable[[Tensor], Tensor], metric: GradientPreconditioner | None, resolution: int = 64
+        self, answer: Callable[[Tensor], Tensor], preconditioner: GradientPreconditioner | None, resolution: int = 64
     ) -> None:
         super().__init__()
-        self.answer, self.metric, self.resolution = answer, metric, resolution
+        self.answer, self.preconditioner, self.resolution = answer, preconditioner, resolution
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the other says."""
+        """The other encoder's answer."""
         return self.answer(images)
 
 
