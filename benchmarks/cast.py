@@ -1,9 +1,9 @@
-"""Many identities in one generator (Eq. 3) against one generator each, at the same number of updates an image.
+"""Many identities in one generator (Eq. 3) against one generator per identity, at equally many updates per image.
 
     python benchmarks/cast.py faces
 
-It writes OUT/cast.jsonl, a line a measurement, and OUT/cast.md, a table. A run that was stopped goes on with what is
-missing. Of photographs the pivots are kept, in OUT/pivots.
+The script writes OUT/cast.jsonl, one line per measurement, and OUT/cast.md, a table. The photographs' pivots are saved
+in OUT/pivots. A run that was stopped resumes with the missing measurements.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pti_hub.storage import append_row, read_rows, tensor_digest
 
 
 class Results:
-    """Measurements, a line each, that outlive a kill."""
+    """A file of measurements, one per line, which survives a kill."""
 
     def __init__(self, out: Path, name: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class Results:
         self.rows = read_rows(self.path)
 
     def once(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """The row of a key: the one that is there, or a new one."""
+        """The row of a key; measured and saved if missing."""
         for row in self.rows:
             if key.items() <= row.items():
                 return row
@@ -45,12 +45,12 @@ class Results:
         return row
 
     def of(self, key: Mapping[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
-        """The rows of these pictures."""
+        """The rows that match a key, for these pictures."""
         names = {path.name for path in paths}
         return [row for row in self.rows if key.items() <= row.items() and row["picture"] in names]
 
     def table(self, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write and print a table of rows, numbers with three digits."""
+        """Write and print a table of rows, with three decimals per number."""
         lines = ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
         for row in rows:
             cells = [f"{v:.3f}" if isinstance(v := row[key], float) else str(v) for key in columns]
@@ -61,40 +61,46 @@ class Results:
 
 
 def pictures(folder: Path, count: int) -> list[Path]:
-    found = find_pictures(folder)[:count]
-    if len(found) < count:
-        sys.exit(f"error: {len(found)} pictures in {folder}; expected {count}")
-    return found
+    """The first pictures of a folder."""
+    paths = find_pictures(folder)[:count]
+    if len(paths) < count:
+        sys.exit(f"error: {len(paths)} pictures in {folder}; expected {count}")
+    return paths
 
 
 def pivot_of(pipe: PTIPipeline, path: Path, out: Path) -> Tensor:
-    """The pivot of a photograph by the default projector, kept for the other commands."""
+    """The pivot of a photograph from the default projector, saved for the next run."""
     checkpoint = LoopCheckpoint(out / "pivots" / f"{tensor_digest(target_of(pipe, path))[:16]}.safetensors")
-    if not (kept := checkpoint.read()):
+    if not (saved := checkpoint.read()):
         checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"pivot": pipe.invert(path, align=False).pivot}
-        checkpoint.write(kept)
-    return kept["pivot"].to(pipe.device)
+        saved = {"pivot": pipe.invert(path, align=False).pivot}
+        checkpoint.write(saved)
+    return saved["pivot"].to(pipe.device)
 
 
 def target_of(pipe: PTIPipeline, path: Path) -> Tensor:
-    """The photograph, which is aligned already, as the generator knows pictures."""
+    """The photograph, which must be aligned, as a tensor of the generator's resolution."""
     return to_tensor(load_image(path), pipe.generator.resolution).to(pipe.device)
 
 
 def tune(pipe: PTIPipeline, pivot: Tensor, target: Tensor, config: PivotalTunerConfig) -> Any:
+    """Tune the generator to one photograph."""
     return PivotalTuner(config).tune(pipe.generator, pipe.perceptual, [pivot], [target])
 
 
 def cast(
-    folder: Annotated[Path, typer.Argument(help="Photographs.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("outputs/cast"),
-    count: Annotated[int, typer.Option(help="The first so many photographs.")] = 12,
-    steps: Annotated[int, typer.Option(help="Updates an image at the most, in one generator and in one's own.")] = 150,
-    threshold: Annotated[float, typer.Option(help="LPIPS at which an image is left alone, in both.")] = 0.06,
-    rampdown: Annotated[float, typer.Option(help="Share of the updates over which the rate falls, in both.")] = 0.5,
+    folder: Annotated[Path, typer.Argument(help="Folder of aligned photographs.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/cast"),
+    count: Annotated[int, typer.Option(help="Number of photographs to use, in order.")] = 12,
+    steps: Annotated[int, typer.Option(help="Maximum number of updates per image, in both settings.")] = 150,
+    threshold: Annotated[
+        float, typer.Option(help="LPIPS below which an image is no longer updated, in both settings.")
+    ] = 0.06,
+    rampdown: Annotated[
+        float, typer.Option(help="Share of the updates over which the learning rate decreases, in both settings.")
+    ] = 0.5,
 ) -> None:
-    """Many identities in one generator against one generator each, at the same number of updates an image."""
+    """Compare one generator for many identities with one generator per identity, at equally many updates per image."""
     results, pipe = Results(out, "cast"), PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
     pipe.set_progress_bar_config(mininterval=30)
     paths = pictures(folder, count)
@@ -123,8 +129,8 @@ def cast(
     single = {row["picture"]: row["lpips"] for row in rows if row["setting"] == "alone"}
     table = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
-        these = [row for row in rows if row["setting"] == setting]
-        distances, ratios = [r["lpips"] for r in these], [r["lpips"] / single[r["picture"]] for r in these]
+        group = [row for row in rows if row["setting"] == setting]
+        distances, ratios = [r["lpips"] for r in group], [r["lpips"] / single[r["picture"]] for r in group]
         table.append(
             {
                 "setting": setting,
@@ -132,20 +138,20 @@ def cast(
                 "worst": max(distances),
                 "ratio": float(np.mean(ratios)),
                 "worst_ratio": max(ratios),
-                "mse": float(np.mean([r["mse"] for r in these])),
-                "updates": float(np.mean([r["updates"] for r in these])),
-                "seconds": float(np.mean([r["seconds"] for r in these])),
+                "mse": float(np.mean([r["mse"] for r in group])),
+                "updates": float(np.mean([r["updates"] for r in group])),
+                "seconds": float(np.mean([r["seconds"] for r in group])),
             }
         )
     columns = {
-        "setting": f"at most {steps} updates an image",
+        "setting": f"at most {steps} updates per image",
         "mean": "LPIPS",
         "worst": "worst LPIPS",
         "ratio": "LPIPS / alone",
-        "worst_ratio": "worst of these",
+        "worst_ratio": "worst ratio",
         "mse": "MSE",
-        "updates": "updates an image",
-        "seconds": "seconds an image",
+        "updates": "updates per image",
+        "seconds": "seconds per image",
     }
     results.table(columns, table)
 

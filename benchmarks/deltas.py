@@ -1,10 +1,10 @@
-"""What each way of storing a personalisation's weights costs: bytes, LPIPS, and the time to load.
+"""What each storage format of a personalisation's weights costs: bytes, LPIPS, and loading time.
 
-    python benchmarks/deltas.py cast photos       # a folder of a personalisation, and one of its photographs
+    python benchmarks/deltas.py cast photos       # the folder of a personalisation, and the folder of its photographs
 
-The photographs are aligned already and go by the names of the identities. LPIPS lost is that of the reconstruction
-against the photograph, less what the exact weights have; "edited" is the distance of the edited picture from the
-exactly edited one, the mean over smile, age and pose.
+The photographs must be aligned and named like the identities. "LPIPS lost" is the increase of the LPIPS between
+reconstruction and photograph over the LPIPS with exact weights. "Edited" is the LPIPS between a picture that is edited
+with the stored weights and the same picture with exact weights, averaged over smile, age and pose.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ EDITS = ("smile", "age", "pose")
 
 
 def main(
-    personalization: Annotated[Path, typer.Argument(help="Folder of a personalisation, stored exactly.")],
-    photos: Annotated[Path, typer.Argument(help="Folder of the photographs.")],
-    out: Annotated[Path | None, typer.Option(help="File for the table.")] = None,
+    personalization: Annotated[
+        Path, typer.Argument(help="Folder of a personalisation that was saved with exact weights.")
+    ],
+    photos: Annotated[Path, typer.Argument(help="Folder of the identities' photographs.")],
+    out: Annotated[Path | None, typer.Option(help="File to write the table to.")] = None,
 ) -> None:
-    """Store a personalisation in every way and measure what is lost."""
+    """Save a personalisation in every storage format, and measure the loss."""
     pipe = PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
     exact = Personalization.from_pretrained(personalization)
     size = pipe.generator.resolution
@@ -39,26 +41,26 @@ def main(
     if not targets:
         raise SystemExit(f"error: no photograph in {photos} is named like one of {', '.join(exact.pivots)}")
     lines = [
-        "| stored as | MB | MB an identity | LPIPS lost, mean | worst | edited | seconds to load |",
+        "| stored as | MB | MB per identity | LPIPS lost, mean | worst | edited | seconds to load |",
         "|---|---|---|---|---|---|---|",
     ]
-    kept = {name: _pictures(pipe, exact, name) for name in targets}
+    originals = {name: _pictures(pipe, exact, name) for name in targets}
     for delta in DELTAS:
         with tempfile.TemporaryDirectory() as folder:
             exact.save_pretrained(folder, delta=delta)
-            weight = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+            total_mb = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
             start = time.perf_counter()
             stored = Personalization.from_pretrained(folder)
             seconds = time.perf_counter() - start
         lost, edited = [], []
         for name, target in targets.items():
-            plain, *changed = _pictures(pipe, stored, name)
-            before, *unchanged = kept[name]
-            lost.append(_distance(pipe, plain, target) - _distance(pipe, before, target))
-            edited += [_distance(pipe, a, b) for a, b in zip(changed, unchanged, strict=True)]
+            reconstruction, *edits = _pictures(pipe, stored, name)
+            exact_reconstruction, *exact_edits = originals[name]
+            lost.append(_distance(pipe, reconstruction, target) - _distance(pipe, exact_reconstruction, target))
+            edited += [_distance(pipe, a, b) for a, b in zip(edits, exact_edits, strict=True)]
         lines.append(
-            f"| {delta} | {weight:.2f} | {weight / len(exact.pivots):.2f} | {np.mean(lost):+.4f} | {max(lost):+.4f} | "
-            f"{np.mean(edited):.4f} | {seconds:.2f} |"
+            f"| {delta} | {total_mb:.2f} | {total_mb / len(exact.pivots):.2f} | {np.mean(lost):+.4f} | "
+            f"{max(lost):+.4f} | {np.mean(edited):.4f} | {seconds:.2f} |"
         )
         print(lines[-1], flush=True)
     text = "\n".join([*lines, "", f"{len(targets)} identities.", ""])

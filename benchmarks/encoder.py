@@ -1,10 +1,10 @@
-"""How near a photograph the encoder's latent is, against Eq. 1 from the mean of W, and what refining it brings.
+"""Distance between photographs and the pictures of the encoder's latents, unrefined and refined, compared with Eq. 1.
 
     python benchmarks/encoder.py photos                        # 20, 50 and 100 steps; encoder + 0, 10, 25 and 50
     python benchmarks/encoder.py photos --steps 450 --count 6
-    python benchmarks/encoder.py photos --job                  # the whole main job, from the old pivot and from the new
+    python benchmarks/encoder.py photos --job                  # the whole job, with a pivot from Eq. 1 or the encoder
 
-Rows are appended to OUT as they are done and not made twice; the table is of all that are there.
+Rows are appended to OUT as soon as they are measured, and are not measured again; the table covers all rows in OUT.
 """
 
 from __future__ import annotations
@@ -31,22 +31,30 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.projectors import REFINED, EncoderProjector, MeanProjector, Projector, RandomProjector
 from pti_hub.storage import append_row, fingerprint, read_rows
 
-SIZE = 256  # at which the generator's whole picture is compared
+SIZE = 256  # height and width at which pictures are compared
 
 
 def main(
-    photos: Annotated[Path, typer.Argument(help="Folder of photographs with a face each.")],
-    steps: Annotated[str, typer.Option(help="Steps of Eq. 1 from the mean, with commas between.")] = "20,50,100",
-    refine: Annotated[str, typer.Option(help="Steps from the encoder's latent.")] = "0,10,25,50",
-    count: Annotated[int | None, typer.Option(min=1, help="The first so many photographs.")] = None,
-    encoder: Annotated[Path | None, typer.Option(help="Folder of an encoder, if not the pipeline's own.")] = None,
-    job: Annotated[bool, typer.Option("--job", help="Time and judge the whole main job instead.")] = False,
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs with one face each.")],
+    steps: Annotated[
+        str, typer.Option(help="Numbers of steps of Eq. 1 from the mean of W, separated by commas.")
+    ] = "20,50,100",
+    refine: Annotated[
+        str, typer.Option(help="Numbers of steps from the encoder's latent, separated by commas.")
+    ] = "0,10,25,50",
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Number of photographs to use, in order; all by default.")
+    ] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Folder of an encoder; the pipeline's own by default.")] = None,
+    job: Annotated[
+        bool, typer.Option("--job", help="Measure the whole job instead: align, project, tune and edit.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="File of the rows.")] = Path("outputs/encoder.jsonl"),
-    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+    model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
 ) -> None:
-    """Measure, and print a table."""
+    """Measure ways to a pivot, and print a table."""
     pipe = PTIPipeline.from_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
     if encoder is not None:
@@ -54,9 +62,9 @@ def main(
     if pipe.encoder is None:
         raise InputError(f"{model} has no encoder; give one with --encoder")
     rows = read_rows(out)
-    which = fingerprint(cast("nn.Module", pipe.encoder))[:12]
-    # Without an encoder they are the same whatever it is.
-    rows = [row for row in rows if row.get("encoder", which) == which]
+    encoder_id = fingerprint(cast("nn.Module", pipe.encoder))[:12]
+    # Rows that don't depend on the encoder name none.
+    rows = [row for row in rows if row.get("encoder", encoder_id) == encoder_id]
     done = {(row["image"], row["start"], row["steps"], row["job"]) for row in rows}
     plan = jobs(pipe) if job else projections(pipe, numbers(steps), numbers(refine))
     for number, path in enumerate(find_pictures(photos)[:count]):
@@ -68,7 +76,7 @@ def main(
         for start, k in missing:
             pipe.projector = plan[start, k]
             row = {"image": path.name, "start": start, "steps": k, "job": job}
-            row |= {"encoder": which} if start not in ("mean", "random") else {}
+            row |= {"encoder": encoder_id} if start not in ("mean", "random") else {}
             row |= whole_job(pipe, picture) if job else projected(pipe, target, number)
             rows.append(row)
             append_row(out, row)
@@ -77,18 +85,18 @@ def main(
 
 
 def numbers(text: str) -> list[int]:
-    """`"20,50"` → [20, 50]."""
+    """Parse a list of numbers: `"20,50"` gives [20, 50]."""
     return [int(part) for part in text.split(",") if part]
 
 
 def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[tuple[str, int], Projector]:
-    """Ways to a pivot by what they start from and how many steps they take."""
+    """Projectors by the latent that they start from and their number of steps."""
     assert pipe.encoder is not None
     ways: dict[tuple[str, int], Projector] = {("mean", 0): MeanProjector(), ("random", 0): RandomProjector()}
     ways |= {("mean", k): WProjector(WProjectorConfig(num_steps=k)) for k in steps}
     for k in refine:
         ways["encoder", k] = EncoderProjector(pipe.encoder, replace(REFINED, refine_steps=k))
-    # What of it is the encoder's, and what the natural gradients'.
+    # Two mixed ways separate the effects of the encoder's latent and of the natural gradients.
     w_avg, encoder = pipe.generator.w_avg, pipe.encoder
     if (preconditioner := getattr(encoder, "preconditioner", None)) is not None:
         mean = Start(lambda _: w_avg[None], preconditioner)
@@ -98,7 +106,7 @@ def projections(pipe: PTIPipeline, steps: list[int], refine: list[int]) -> dict[
 
 
 class Start(nn.Module):
-    """An encoder with another one's answer or preconditioner, to tell what each of them contributes."""
+    """An encoder with the latents and the preconditioner of different sources, to measure the effect of each."""
 
     def __init__(
         self, answer: Callable[[Tensor], Tensor], preconditioner: GradientPreconditioner | None, resolution: int = 64
@@ -107,19 +115,19 @@ class Start(nn.Module):
         self.answer, self.preconditioner, self.resolution = answer, preconditioner, resolution
 
     def forward(self, images: Tensor) -> Tensor:
-        """The other encoder's answer."""
+        """The latents of the source."""
         return self.answer(images)
 
 
 def jobs(pipe: PTIPipeline) -> dict[tuple[str, int], Projector]:
-    """A pipeline's way without an encoder and with one."""
+    """A pipeline's default projectors without and with an encoder."""
     assert pipe.encoder is not None
-    with_it = EncoderProjector(pipe.encoder, REFINED)
-    return {("mean", WProjectorConfig().num_steps): WProjector(), ("encoder", REFINED.num_steps): with_it}
+    from_encoder = EncoderProjector(pipe.encoder, REFINED)
+    return {("mean", WProjectorConfig().num_steps): WProjector(), ("encoder", REFINED.num_steps): from_encoder}
 
 
 def projected(pipe: PTIPipeline, target: Tensor, seed: int) -> dict[str, Any]:
-    """Distance of the pivot's picture, how far it is from the mean of W, and seconds."""
+    """LPIPS between the pivot's picture and the photograph, distance of the pivot from the mean of W, and seconds."""
     generator, perceptual = pipe.generator, pipe.projector_perceptual
     pivot, seconds = timed(lambda: pipe.projector.project(generator, perceptual, target, seed).pivot)
     with torch.no_grad():
@@ -131,7 +139,7 @@ def projected(pipe: PTIPipeline, target: Tensor, seed: int) -> dict[str, Any]:
 
 
 def whole_job(pipe: PTIPipeline, picture: Any) -> dict[str, Any]:
-    """Align, project, tune, edit: what a call costs and gives."""
+    """Metrics, tuning steps and seconds of a whole call: align, project, tune and edit."""
     output, seconds = timed(lambda: pipe(picture, edit="smile"))
     steps = output.personalization.settings["steps"]
     metrics = {name: round(output.metrics[0][name], 4) for name in ("lpips", "mse", "w_distance")}
@@ -139,7 +147,7 @@ def whole_job(pipe: PTIPipeline, picture: Any) -> dict[str, Any]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What a call gives, and its seconds."""
+    """The result of a call, and the seconds it took."""
     start = time.perf_counter()
     result = work()
     if torch.cuda.is_available():
@@ -148,7 +156,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Means over photographs, a line for each way."""
+    """Print means over photographs, one line per projector."""
     if not rows:
         return
     names = [name for name in rows[0] if name not in ("image", "start", "steps", "job", "encoder")]

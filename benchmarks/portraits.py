@@ -1,8 +1,8 @@
-"""How well photographs are reconstructed: the main job over a folder, one line a picture, and a table.
+"""How well photographs are reconstructed: align, project and tune every photograph in a folder, and print a table.
 
     python benchmarks/portraits.py faces --edit smile --out outputs/portraits
 
-A run that was stopped goes on with what is missing. No picture is kept unless `--pictures` names a folder.
+A run that was stopped resumes with the missing photographs. Pictures are saved only if `--pictures` names a folder.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ COLUMNS = {
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Photographs.")],
-    out: Annotated[Path, typer.Option(help="Results: OUT.jsonl and OUT.md.")] = Path("outputs/portraits"),
-    pictures: Annotated[Path | None, typer.Option(help="Folder for what is rendered.")] = None,
-    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
-    preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
-    edit: Annotated[str | None, typer.Option(help="Edit to render as well.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs.")],
+    out: Annotated[Path, typer.Option(help="Files to write, without suffix: OUT.jsonl and OUT.md.")] = Path(
+        "outputs/portraits"
+    ),
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for the rendered pictures; by default none is saved.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Pipeline: known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
+    preset: Annotated[str, typer.Option(help="Name of the schedule.")] = "default",
+    edit: Annotated[str | None, typer.Option(help="Edit to render, too.")] = None,
 ) -> None:
-    """Run the main job on every photograph of a folder."""
+    """Reconstruct every photograph in a folder, and measure the results."""
     out.parent.mkdir(parents=True, exist_ok=True)
     results = out.with_suffix(".jsonl")
     rows = read_rows(results)
@@ -100,13 +104,13 @@ def measure(pipe: PTIPipeline, path: Path, edit: str | None, pictures: Path | No
 
 
 def identity(picture: Image.Image) -> Any:
-    """Embedding of the widest face; not a number where there is none."""
+    """Embedding of the widest face; NaN if there is no face."""
     face = widest(FaceAnalyzer().detect(picture))
     return np.full(128, np.nan, np.float32) if face is None else embedding(picture, face)
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A table of all pictures with their mean in the last row."""
+    """A table of all pictures, with the means in the last row."""
     lines = ["| picture | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     mean = {key: sum(row[key] for row in rows) / len(rows) for key in COLUMNS}
     for row in [*rows, {"picture": f"**mean of {len(rows)}**", **mean}]:

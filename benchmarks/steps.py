@@ -1,4 +1,4 @@
-"""What a step costs: projection and tuning next to one bare forward and backward pass of the generator, in one run.
+"""Cost of a step: projection and tuning compared with a bare forward and backward pass of the generator, in one run.
 
 python benchmarks/steps.py
 """
@@ -21,11 +21,11 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 
 def main(
-    steps: Annotated[int, typer.Option(help="Steps measured; the median counts.")] = 12,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 for PyTorch's choice.")] = 0,
-    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
+    steps: Annotated[int, typer.Option(help="Number of steps to measure; the median counts.")] = 12,
+    threads: Annotated[int, typer.Option(help="Number of CPU threads; 0 for PyTorch's default.")] = 0,
+    model: Annotated[str, typer.Option(help="Pipeline: known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
 ) -> None:
-    """Print seconds and ratios."""
+    """Measure steps, and print seconds and ratios."""
     if threads:
         torch.set_num_threads(threads)
     pipe = PTIPipeline.from_pretrained(model)
@@ -78,7 +78,7 @@ def lap(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def laps(loop: Callable[[Callable[[int, Any], None]], Any], device: torch.device) -> float:
-    """Median seconds a step of a loop that calls back after each; the first two warm up."""
+    """Median seconds per step of a loop that calls back after each step; the first two steps warm up."""
     times: list[float] = []
 
     def on_step(step: int, metrics: Any) -> None:

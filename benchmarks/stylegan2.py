@@ -1,10 +1,10 @@
-"""What a tuning step of StyleGAN2 costs next to NVIDIA's own PyTorch code, in one run.
+"""Cost of a tuning step of StyleGAN2, compared with NVIDIA's PyTorch code, in one run.
 
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch
     python benchmarks/stylegan2.py --reference stylegan2-ada-pytorch
 
-A step is forward, backward to all weights of the synthesis network, and the loss on the picture, with random weights.
-Each side runs in a process of its own, which tells its peak of memory, and they take turns.
+A step is a forward pass, a loss on the picture, and a backward pass to all weights of the synthesis network, which are
+random. The sides take turns; each side runs in a separate process, so that peak memory can be measured.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ import typer
 from pti_hub.generators import StyleGAN2
 from pti_hub.optim import reused_memory
 
-Reference = Annotated[Path | None, typer.Option(help="A checkout of NVIDIA's stylegan2-ada-pytorch.")]
+Reference = Annotated[Path | None, typer.Option(help="Folder of NVIDIA's stylegan2-ada-pytorch.")]
 
 
 def main(
     reference: Reference = None,
-    resolution: Annotated[int, typer.Option(help="Of the picture.")] = 1024,
-    steps: Annotated[int, typer.Option(help="Steps measured a turn; the median counts.")] = 4,
-    turns: Annotated[int, typer.Option(help="Turns of each side.")] = 3,
+    resolution: Annotated[int, typer.Option(help="Height and width of the picture, in pixels.")] = 1024,
+    steps: Annotated[int, typer.Option(help="Number of steps to measure per turn; the median counts.")] = 4,
+    turns: Annotated[int, typer.Option(help="Number of turns of each side.")] = 3,
     side: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Print seconds, memory and ratios."""
+    """Measure both sides, and print seconds, memory and ratios."""
     if side is not None:
         print(json.dumps(measure(side, reference, resolution, steps)))
         return
     sides = ["ours", "ours, memory kept"] + ["NVIDIA's", "NVIDIA's, memory kept"] * (reference is not None)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for name in sides * turns:
         command = [sys.executable, __file__, "--side", name, "--resolution", str(resolution), "--steps", str(steps)]
         command += ["--reference", str(reference)] if reference is not None else []
-        found[name].append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+        measured[name].append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
     median = {
-        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in measured.items()
     }
     print("| | forward (s) | step (s) | peak (GB) | step, relative |\n|---|---|---|---|---|")
     first = median["ours, memory kept"]["step"]
@@ -57,7 +57,7 @@ def main(
 
 
 def measure(side: str, reference: Path | None, resolution: int, steps: int) -> dict[str, float]:
-    """Medians of one side in this process."""
+    """Measure one side in this process; returns medians."""
     torch.manual_seed(0)
     synthesis: Callable[[], Any]
     if side.startswith("ours"):

@@ -1,7 +1,7 @@
-"""From a photograph to a smiling picture: invert, tune, edit, and lay everything out on one sheet.
+"""From a photograph to edited pictures: invert, tune, edit, and collect all pictures on a contact sheet.
 
 make demo                                    # NASA's portrait of Eileen Collins, public domain
-.venv/bin/python examples/demo.py photo.jpg  # a photograph of your own
+.venv/bin/python examples/demo.py photo.jpg  # your own photograph
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from pti_hub.faces import FaceAnalyzer, embedding, identity_distance
 from pti_hub.images import load_image, save_image
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
-TILE = 320  # side of a picture on the sheet, pixels
+TILE = 320  # height and width of a picture on the contact sheet, in pixels
 
 
 def main(
-    photo: Annotated[Path | None, typer.Argument(help="A photograph; the astronaut by default.")] = None,
+    photo: Annotated[
+        Path | None, typer.Argument(help="A photograph; by default NASA's portrait of Eileen Collins.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("outputs/demo"),
-    model: Annotated[str, typer.Option(help="Known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
-    preset: Annotated[str, typer.Option(help="Schedule.")] = "default",
-    face: Annotated[int | None, typer.Option(help="Which face, from left to right, where there are several.")] = None,
+    model: Annotated[str, typer.Option(help="Pipeline: known checkpoint, folder or Hub id.")] = DEFAULT_CHECKPOINT,
+    preset: Annotated[str, typer.Option(help="Name of the schedule.")] = "default",
+    face: Annotated[int | None, typer.Option(help="Index of the face if there are several: 0 is leftmost.")] = None,
 ) -> None:
-    """Personalise the generator to a photograph, edit it both ways along every direction, and write a contact sheet."""
+    """Personalise the generator to a photograph, edit both ways along every direction, and write a contact sheet."""
     clock = {"start": time.perf_counter()}
     if photo is None:
         import skimage.data
@@ -55,7 +57,7 @@ def main(
     tiles = [("photograph", photograph), ("aligned", aligned), ("projection", projection), ("tuned", tuned)]
     for name in pipe.edits:
         for strength in (-1.0, 1.0):
-            picture = pipe(result.personalization, edit=(name, strength)).images[0]
+            picture = pipe.edit(result.personalization, (name, strength))[0]
             tiles.append((f"{name} {strength:+g}", picture))
     clock["edit"] = time.perf_counter()
 
@@ -65,15 +67,20 @@ def main(
     save_image(contact_sheet(tiles, columns=4), out / "contact_sheet.png")
     result.personalization.save_pretrained(out / "personalization")
 
+    # The way back: the whole photograph, changed only where the edit changed the face.
+    smiling = pipe(result.personalization, edit=("smile", 2.0), photograph=photograph).photographs[0]
+    save_image(smiling, out / "photograph_smiling.png")
+
     print(f"reconstruction  LPIPS {result.metrics[0]['lpips']:.3f}  MSE {result.metrics[0]['mse']:.4f}")
     for label, picture in [("projection", projection), ("tuned", tuned)]:
         print(f"identity        distance to the photograph {distance(aligned, picture)}, {label}")
     print("time            " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in laps(clock)))
     print(f"pictures        {out / 'contact_sheet.png'} and {len(tiles)} more")
+    print(f"photograph      {out / 'photograph_smiling.png'}, smile=2, at the photograph's own size")
 
 
 def distance(a: Image.Image, b: Image.Image) -> str:
-    """Distance of the two faces' embeddings; under 0.6 dlib takes them for one person."""
+    """Distance between two faces' embeddings; dlib takes faces that are closer than 0.6 for the same person."""
     detected = [FaceAnalyzer().detect(picture) for picture in (a, b)]
     if not all(detected):
         return "unknown, no face was found,"
@@ -81,12 +88,12 @@ def distance(a: Image.Image, b: Image.Image) -> str:
 
 
 def laps(clock: dict[str, float]) -> list[tuple[str, float]]:
-    """Seconds between each entry and the one before it."""
+    """Names of the entries, and the seconds since the previous entry."""
     return [(name, now - before) for (_, before), (name, now) in pairwise(clock.items())]
 
 
 def contact_sheet(tiles: Sequence[tuple[str, Image.Image]], columns: int) -> Image.Image:
-    """Labelled pictures in rows."""
+    """Arrange labelled pictures in rows."""
     caption, font = 28, ImageFont.load_default(18)
     rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * TILE, rows * (TILE + caption)), "white")

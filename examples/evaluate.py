@@ -2,12 +2,13 @@
 
     python examples/evaluate.py --data photos --count 20                            # Tables 1 and 2
     python examples/evaluate.py --data photos --show figure15 --preset default
-    accelerate launch examples/evaluate.py --data photos                            # shared out over processes
+    accelerate launch examples/evaluate.py --data photos                            # on several processes
     python examples/evaluate.py compare outputs/mine outputs/theirs                 # paired differences
 
-Each photograph's result is kept as it is done, in OUT/results.jsonl: a run that was killed goes on where it stopped,
-and the files of two runs can lie in one folder. Each table and figure is written as OUT/NAME.md, .csv, .tex and .png,
-all of them as OUT/report.html. Small pictures, of the photographs too, are kept only for figure16 and figure21.
+The result of each photograph is saved immediately, in OUT/results.jsonl: a run that was killed resumes where it
+stopped, and the files of several runs can be put into one folder. Each table and figure is written as OUT/NAME.md,
+.csv, .tex and .png, and all of them as OUT/report.html. Small pictures, including the photographs, are saved only for
+figure16 and figure21.
 """
 
 from __future__ import annotations
@@ -56,47 +57,47 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(
     context: typer.Context,
     data: Annotated[str, typer.Option(help="A folder of photographs, or a data set on the Hub.")] = CELEBA_HQ,
-    show: Annotated[str, typer.Option(help=f"Of {', '.join(EXHIBITS)}, with commas between.")] = "table1,table2",
+    show: Annotated[str, typer.Option(help=f"Tables and figures: {', '.join(EXHIBITS)}.")] = "table1,table2",
     methods: Annotated[
-        str | None, typer.Option(help=f"Of {', '.join(METHODS)}; by default what the tables and figures compare.")
+        str | None, typer.Option(help=f"Methods, by default those of the tables and figures: {', '.join(METHODS)}.")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help=f"Of {', '.join(METRICS)}; by default what the tables and figures need.")
+        str | None, typer.Option(help=f"Groups of numbers, by default those needed: {', '.join(METRICS)}.")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="The first so many photographs; all by default.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("outputs/evaluation"),
-    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+    count: Annotated[int | None, typer.Option(min=1, help="Number of photographs to use; all by default.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/evaluation"),
+    model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
-    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(PRESETS)}; saved is the model's own.")] = "paper",
+    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(PRESETS)} (the pipeline's).")] = "paper",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Changes the schedule: PART.NAME=VALUE, say w_plus.num_steps=300; repeat it."),
+        typer.Option("--set", help="Change of the schedule, such as w_plus.num_steps=300; repeatable."),
     ] = None,
     arcface: Annotated[
-        str | None, typer.Option(help="ArcFace, as pti-hub convert writes it, or a Hub id; dlib by default.")
+        str | None, typer.Option(help="ArcFace for identity: folder from pti-hub convert, or Hub id; dlib by default.")
     ] = None,
-    latents: Annotated[int, typer.Option(min=1, help="Random latents of figures 15 and 17.")] = 50,
-    samples: Annotated[int, typer.Option(min=10, help="Random samples of fid.")] = 1000,
-    split: Annotated[str, typer.Option(help="Of a data set on the Hub.")] = "train",
-    column: Annotated[str | None, typer.Option(help="Column of the pictures, where there are several.")] = None,
-    align: Annotated[bool, typer.Option(help="Bring faces to FFHQ's alignment where they are not.")] = True,
+    latents: Annotated[int, typer.Option(min=1, help="Number of random latents for figures 15 and 17.")] = 50,
+    samples: Annotated[int, typer.Option(min=10, help="Number of random samples for fid.")] = 1000,
+    split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
+    column: Annotated[str | None, typer.Option(help="Column of the pictures; needed if there are several.")] = None,
+    align: Annotated[bool, typer.Option(help="Align faces as in FFHQ, unless they are aligned already.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of projection and tuning.")] = 0,
 ) -> None:
     """Measure methods on photographs and write the paper's tables and figures."""
     if context.invoked_subcommand is not None:
         return
-    asked, names = exhibits(split_names(show)), split_names(methods)
-    # 1. Which methods, and of each which numbers.
-    wanted: dict[str, dict[str, None]] = {}
-    for exhibit in asked.values():
+    selected, names = exhibits(split_names(show)), split_names(methods)
+    # 1. Choose the methods, and the groups of numbers for each method.
+    groups_of: dict[str, dict[str, None]] = {}
+    for exhibit in selected.values():
         for name in names or exhibit.methods:
-            wanted.setdefault(name, {}).update(dict.fromkeys(split_names(metrics) or exhibit.groups))
+            groups_of.setdefault(name, {}).update(dict.fromkeys(split_names(metrics) or exhibit.groups))
     pipe = PTIPipeline.from_pretrained(model)
     if metrics is None and not pipe.aligns_faces:
-        wanted = {name: {g: None for g in groups if g != "identity"} for name, groups in wanted.items()}
+        groups_of = {name: {g: None for g in groups if g != "identity"} for name, groups in groups_of.items()}
     schedule = schedule_of(preset, pipe).changed(set_ or [])
-    chosen = named_methods(list(wanted), pipe, schedule)
+    chosen = named_methods(list(groups_of), pipe, schedule)
     # 2. Measure.
     network = None if arcface is None else ArcFace.load(arcface).to(pipe.device)
     settings = {
@@ -116,11 +117,11 @@ def main(
     identity = embedding if network is None else network.embedding
     measurements = Measurements(pipe, seed, identity, latents, samples)
     photographs = tqdm(open_photographs(data, count, split, column), total=count, desc="photographs")
-    evaluate(photographs, [(method, list(wanted[method.name])) for method in chosen], measurements, results, align)
+    evaluate(photographs, [(method, list(groups_of[method.name])) for method in chosen], measurements, results, align)
     # 3. Show.
     if state.is_main_process:
         results = Results(out, settings)
-        tables = {name: Table(name, results, names or exhibit.methods) for name, exhibit in asked.items()}
+        tables = {name: Table(name, results, names or exhibit.methods) for name, exhibit in selected.items()}
         for table in tables.values():
             if table.measures:
                 table.save(out)
@@ -133,11 +134,11 @@ def main(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of results.")],
-    second: Annotated[Path, typer.Argument(help="Another.")],
-    out: Annotated[Path | None, typer.Option(help="Write compare.md and compare.csv into this folder.")] = None,
+    first: Annotated[Path, typer.Argument(help="Folder of the first results.")],
+    second: Annotated[Path, typer.Argument(help="Folder of the second results.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for compare.md and compare.csv.")] = None,
 ) -> None:
-    """Two folders of results side by side, with paired differences."""
+    """Compare two folders of results by paired differences."""
     comparison = Comparison(first, second)
     typer.echo(comparison.to_markdown())
     if out is not None:
@@ -145,12 +146,12 @@ def compare(
 
 
 def split_names(text: str | None) -> list[str]:
-    """Names with commas between."""
+    """Split a list of names at the commas."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def schedule_of(preset: str, pipe: PTIPipeline) -> Schedule:
-    """How long each part may take."""
+    """The settings of the methods' parts."""
     if preset not in PRESETS:
         raise InputError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}")
     if preset == "paper":

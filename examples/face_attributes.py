@@ -1,7 +1,7 @@
 """Smile, age and gender of faces: labels from which edit directions are learned.
 
-PyTorch versions of the expression and the age-and-gender network of the npm package
-`@vladmandic/face-api` 1.7.15 (MIT), with its 0.8 MB of weights, read straight from the tarball:
+The module ports the expression network and the age-and-gender network of the npm package `@vladmandic/face-api` 1.7.15
+(MIT) to PyTorch, and reads their 0.8 MB of weights straight from the tarball:
 
     npm pack @vladmandic/face-api@1.7.15
     attributes = FaceAttributes.from_package("vladmandic-face-api-1.7.15.tgz")
@@ -27,16 +27,16 @@ from pti_hub.errors import InputError, WeightsError
 
 PACK_COMMAND = "npm pack @vladmandic/face-api@1.7.15"
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
-SIZE = 112  # side of the networks' input, pixels
+SIZE = 112  # height and width of the networks' input, in pixels
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3, then pointwise 1x1 convolution, with TensorFlow's "same" padding.
+    """Depthwise 3x3 convolution, then pointwise 1x1 convolution, with TensorFlow's "same" padding.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        stride: 1, or 2 for half the size.
+        stride: 1, or 2 to halve height and width.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -51,13 +51,13 @@ class SeparableConv(nn.Module):
 
 
 def _pad_same(x: Tensor, stride: int) -> Tensor:
-    # A 3x3 kernel at stride 2 on an even size: TensorFlow pads one row and column, at the far side.
+    # For a 3x3 kernel with stride 2 on an even size, TensorFlow pads one row and one column, at the far side.
     near = 1 if stride == 1 else 0
     return F.pad(x, (near, 1, near, 1))
 
 
 class DenseBlock(nn.Module):
-    """Halves the size, then three convolutions, each of which sees the sum of all before it."""
+    """Halves height and width, then applies three convolutions, each to the sum of all previous outputs."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class DenseBlock(nn.Module):
 
 
 class ExpressionNet(nn.Module):
-    """Seven facial expressions, in the order of `EXPRESSIONS`."""
+    """Classifies seven facial expressions, in the order of `EXPRESSIONS`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,11 +100,11 @@ class ExpressionNet(nn.Module):
 
 
 class ReductionBlock(nn.Module):
-    """Xception's halving block: two separable convolutions and a max pool, beside a 1x1 one."""
+    """Xception's reduction block: two separable convolutions and max pooling, plus a 1x1 convolution of the input."""
 
     def __init__(self, in_channels: int, out_channels: int, relu_first: bool = True) -> None:
         super().__init__()
-        self.relu_first = relu_first  # False where the input has just been through a ReLU
+        self.relu_first = relu_first  # False if the input comes from a ReLU
         self.separable_conv0 = SeparableConv(in_channels, out_channels)
         self.separable_conv1 = SeparableConv(out_channels, out_channels)
         self.expansion_conv = nn.Conv2d(in_channels, out_channels, 1, 2)
@@ -113,7 +113,7 @@ class ReductionBlock(nn.Module):
         """[B, in_channels, H, W] → [B, out_channels, H/2, W/2]."""
         out = self.separable_conv0(F.relu(x) if self.relu_first else x)
         out = self.separable_conv1(F.relu(out))
-        # ceil_mode: the last window hangs over the far side, TensorFlow's "same" for an even size.
+        # With ceil_mode the last window overlaps the far edge, like TensorFlow's "same" padding for an even size.
         pooled: Tensor = F.max_pool2d(out, 3, 2, ceil_mode=True)
         result: Tensor = pooled + self.expansion_conv(x)
         return result
@@ -165,7 +165,7 @@ class AgeGenderNet(nn.Module):
 
 
 class FaceAttributes(nn.Module):
-    """Both networks on a batch of face crops. `from_package` makes it, `face_crop` the crops."""
+    """Both networks for batches of face crops; create it with `from_package`, and the crops with `face_crop`."""
 
     mean: Tensor
 
@@ -173,22 +173,22 @@ class FaceAttributes(nn.Module):
         super().__init__()
         self.expression = ExpressionNet()
         self.age_gender = AgeGenderNet()
-        mean = torch.tensor([122.782, 117.001, 104.298])  # RGB, of 0-255
+        mean = torch.tensor([122.782, 117.001, 104.298])  # RGB, in the range 0 to 255
         self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
 
     @classmethod
     def from_package(cls, path: str | Path) -> FaceAttributes:
-        """Reads the weights of both networks.
+        """Load the weights of both networks.
 
         Args:
-            path: The tarball of `@vladmandic/face-api` 1.7.15 as npm packs it, or the folder it
-                unpacks to (the one that holds `model/`).
+            path: The tarball of `@vladmandic/face-api` 1.7.15, as npm packs it, or the unpacked folder, which holds
+                `model/`.
 
         Returns:
             The networks with their weights, frozen, on the CPU, in fp32.
 
         Raises:
-            WeightsError: The tarball, the folder or a file in it is missing or damaged.
+            WeightsError: The tarball or folder, or a file in it, is missing or damaged.
         """
         model = cls()
         for net, name in (
@@ -197,21 +197,21 @@ class FaceAttributes(nn.Module):
         ):
             try:
                 net.load_state_dict(_to_torch(read_weights(path, name)))
-            except RuntimeError as error:  # torch's own message has a line for every name
+            except RuntimeError as error:  # torch's own message has one line per name
                 raise WeightsError(
                     f"{path} holds other weights for {name} than version 1.7.15; run: {PACK_COMMAND}"
                 ) from error
         return model.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Attributes of a batch of face crops. Differentiable in the images.
+        """Attributes of a batch of face crops; differentiable with respect to the images.
 
         Args:
             images: [B, 3, 112, 112], RGB in [-1, 1].
 
         Returns:
-            Tensors [B]: the probability of each of the seven `EXPRESSIONS`, which sum to 1
-            (`"happy"` is the smile); `"age"` in years; `"female"`, a probability.
+            Tensors [B] by name: the probabilities of the seven `EXPRESSIONS`, which sum to 1 (`"happy"` is the smile);
+            `"age"` in years; and the probability `"female"`.
 
         Raises:
             InputError: The images have another shape.
@@ -224,7 +224,7 @@ class FaceAttributes(nn.Module):
         }
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the networks say before any softmax, which saturates. Differentiable in the images.
+        """Outputs before the softmax, which would saturate; differentiable with respect to the images.
 
         Args:
             images: [B, 3, 112, 112], RGB in [-1, 1].
@@ -248,26 +248,26 @@ class FaceAttributes(nn.Module):
 
     @torch.no_grad()
     def predict(self, faces: Sequence[Image.Image]) -> dict[str, Tensor]:
-        """Attributes of face crops given as pictures, on the device the networks are on.
+        """Attributes of face crops, given as pictures and computed on the networks' device.
 
         Args:
-            faces: Crops of 112x112 pixels, of `face_crop`.
+            faces: Crops of 112x112 pixels, from `face_crop`.
 
         Returns:
-            As of `forward`.
+            Attributes by name, as in `forward`.
 
         Raises:
-            InputError: There is no face, or one of another size.
+            InputError: `faces` is empty, or a face has another size.
         """
         result: dict[str, Tensor] = self(to_images(faces).to(self.mean.device))
         return result
 
 
 def to_images(faces: Sequence[Image.Image]) -> Tensor:
-    """Face crops as the networks take them: [B, 3, 112, 112], RGB in [-1, 1].
+    """Convert face crops to the networks' input: [B, 3, 112, 112], RGB in [-1, 1].
 
     Raises:
-        InputError: There is no face, or one of another size.
+        InputError: `faces` is empty, or a face has another size.
     """
     if not faces or any(face.size != (SIZE, SIZE) for face in faces):
         sizes = [face.size for face in faces]
@@ -279,19 +279,19 @@ def to_images(faces: Sequence[Image.Image]) -> Tensor:
 
 
 def read_weights(path: str | Path, name: str) -> dict[str, np.ndarray]:
-    """Reads one model of TensorFlow.js: a manifest in JSON and the binary files it lists.
+    """Read a model of TensorFlow.js: a manifest in JSON and the binary files that the manifest lists.
 
-    A tensor is fp32, or 8-bit codes q that stand for `q · scale + min`.
+    A tensor is stored as fp32, or as 8-bit codes q for the values `q · scale + min`.
 
     Args:
-        path: The npm tarball, or the folder it unpacks to.
-        name: The model's name, e.g. `"age_gender_model"`, of `model/<name>-weights_manifest.json`.
+        path: The npm tarball, or the unpacked folder.
+        name: The model's name, e.g. `"age_gender_model"`, as in `model/<name>-weights_manifest.json`.
 
     Returns:
-        Arrays by name, fp32, in TensorFlow's layout.
+        fp32 arrays in TensorFlow's layout, by name.
 
     Raises:
-        WeightsError: A file is missing, damaged, or uses another format.
+        WeightsError: A file is missing or damaged, or has another format.
     """
     manifest = _read_file(path, f"{name}-weights_manifest.json")
     weights: dict[str, np.ndarray] = {}
@@ -316,7 +316,7 @@ def read_weights(path: str | Path, name: str) -> dict[str, np.ndarray]:
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise WeightsError(
             f"{name} in {path} can't be read ({error!r}), expected fp32 or 8-bit weights "
-            f"of TensorFlow.js; get the package anew: {PACK_COMMAND}"
+            f"of TensorFlow.js; fetch the package again: {PACK_COMMAND}"
         ) from error
     return weights
 
@@ -339,7 +339,7 @@ def _read_file(path: str | Path, name: str) -> bytes:
 
 
 def _to_torch(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """TensorFlow's names and layouts → PyTorch's."""
+    """Convert TensorFlow's names and layouts to PyTorch's."""
     state = {}
     for name, array in weights.items():
         prefix, _, kind = name.rpartition("/")
@@ -361,17 +361,17 @@ def _to_torch(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def face_crop(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
-    """Cuts a face out as the networks were made for it.
+    """Cut a face out as the networks expect.
 
-    The box round the landmarks, a tenth of its size added on every side, cut at the picture's
-    borders, filled up with black to a square.
+    The crop is the landmarks' bounding box, enlarged by a tenth on every side, limited to the picture, and padded with
+    black to a square.
 
     Args:
-        image: The photograph, any size, any mode that converts to RGB.
-        landmarks: dlib's 68 landmarks [68, 2] as x, y in pixels of the image.
+        image: The photograph, of any size and any mode that converts to RGB.
+        landmarks: dlib's landmarks [68, 2], x and y in pixels of the image.
 
     Returns:
-        The face, RGB, 112x112.
+        The face, mode RGB, 112x112 pixels.
 
     Raises:
         InputError: The landmarks have another shape, aren't finite, or lie outside the picture.
@@ -390,7 +390,7 @@ def face_crop(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
         raise InputError(
             f"got landmarks in x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f}, "
             f"expected them to span part of the {image.width}x{image.height} picture; "
-            "give the picture they were found in"
+            "give the picture that the landmarks were found in"
         )
     face = image.crop((left, top, right, bottom)).convert("RGB")
     return ImageOps.pad(face, (SIZE, SIZE), Image.Resampling.BILINEAR)

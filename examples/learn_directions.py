@@ -1,9 +1,10 @@
-"""Learn the edit directions of the default generator from pictures it makes itself.
+"""Learn the edit directions of the default generator from the generator's own pictures.
 
-Random latents are rendered and their faces labelled: smile, age, gender, head pose, how open eyes and mouth are. Ridge
-regression gives the gradient of every label in W; directions are combined so that each moves its own label and no
-other (conditional manipulation: Shen et al. 2020, InterfaceGAN). What a linear model gets wrong is then put right by
-measurement: small steps are rendered, and the directions combined anew until the measured responses are independent.
+Random latents are rendered and the faces labelled: smile, age, gender, head pose, openness of eyes and mouth. Ridge
+regression gives the gradient of every label in W. The directions combine these gradients such that each direction moves
+one label and no other (conditional manipulation: Shen et al. 2020, InterfaceGAN). Measurements then correct the errors
+of the linear model: small steps are rendered, and the directions recombined until their measured effects are
+independent.
 
     pip install 'pti-hub[faces]'
     npm pack @vladmandic/face-api@1.7.15
@@ -12,7 +13,7 @@ measurement: small steps are rendered, and the directions combined anew until th
     python examples/learn_directions.py verify runs/directions OUTPUT --face-api vladmandic-face-api-1.7.15.tgz
     python examples/learn_directions.py sheet OUTPUT sheet.png
 
-OUTPUT is the folder of the new catalogue; the package's own is `src/pti_hub/edits/data/mobilestylegan-ffhq`.
+OUTPUT is the folder of the new catalogue; the package's catalogue is in `src/pti_hub/edits/data/mobilestylegan-ffhq`.
 """
 
 from __future__ import annotations
@@ -36,24 +37,23 @@ from pti_hub.storage import replaced_file
 
 GENDER = LABELS.index("gender")
 CONTROLLED = [i for i, label in enumerate(LABELS) if label != "roll"]
-# Strength 1.0 of each edit, in standard deviations of its label among the samples; of pose that is 16 degrees.
+# Step of each edit, in standard deviations of the edit's label over the samples; for pose, that is 16 degrees.
 STEPS = {"smile": 1.0, "age": 1.0, "pose": 1.0, "gender": 0.9, "eyes_open": 1.5, "mouth_open": 1.2}
-# Up to 64² and the first layer of 128²: the finer ones paint colours and background, which no edit is about.
+# The layers up to 64² and the first one at 128²: finer layers render colours and background, which no edit changes.
 LAST_LAYER = 9
-# Glasses, which come with age among FFHQ's faces, are put on by the coarsest layers; wrinkles are not.
+# In FFHQ, glasses correlate with age; the coarsest layers render glasses, but not wrinkles.
 FIRST_LAYER = {"age": 3}
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-# A fall of less is none, in standard deviations: a closed mouth, a beaming face move no further.
+# Decreases of a label below this many standard deviations do not count: a closed mouth can't close any further.
 NEARLY = 0.1
 
-
-CHUNK = 50  # pictures a task: what an interruption loses
+CHUNK = 50  # pictures per task, which an interruption loses
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
-Run = Annotated[Path, typer.Argument(help="Folder of the run; what lies there is not done again.")]
+Run = Annotated[Path, typer.Argument(help="Folder of the run; results in it are not computed again.")]
 FaceApi = Annotated[Path, typer.Option(help="Tarball of @vladmandic/face-api 1.7.15.")]
-Workers = Annotated[int, typer.Option(help="Processes, one thread each.", min=1)]
+Workers = Annotated[int, typer.Option(help="Number of processes, of one thread each.", min=1)]
 
 
 _labeller: Labeller
@@ -65,7 +65,7 @@ def _start(face_api: Path) -> None:
 
 
 def _sample_chunk(path: Path) -> Path:
-    """Draw, render and label one chunk; the seed is the chunk's number."""
+    """Draw, render and label one chunk; the seed is the number of the chunk."""
     rng = torch.Generator().manual_seed(int(path.stem))
     generator = _labeller.generator
     z = torch.randn(CHUNK, generator.z_dim, generator=rng)
@@ -85,10 +85,10 @@ def pool(face_api: Path, workers: int) -> Any:
 def sample(
     run: Run,
     face_api: FaceApi,
-    samples: Annotated[int, typer.Option(help="Pictures to render and label.", min=CHUNK)] = 2000,
+    samples: Annotated[int, typer.Option(help="Number of pictures to render and label.", min=CHUNK)] = 2000,
     workers: Workers = 2,
 ) -> None:
-    """Draw latents, render them, label the faces."""
+    """Draw latents, render them, and label the faces."""
     folder = run / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i:05d}.npz" for i in range(samples // CHUNK)]
@@ -103,25 +103,29 @@ def _label_chunk(ws: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(workers: Any, ws: Tensor, readout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels [..., 8], gender by `with_readout`, and embeddings [..., 128] of latents [..., num_ws, w_dim]."""
+    """Labels [..., 8], with gender from `with_readout`, and embeddings [..., 128] of latents [..., num_ws, w_dim]."""
     chunks = ws.flatten(0, -3).split(10)
-    seen = list(tqdm(workers.imap(_label_chunk, chunks), total=len(chunks)))
-    labels, embeddings = (np.concatenate(part).astype(np.float64) for part in zip(*seen, strict=True))
+    results = list(tqdm(workers.imap(_label_chunk, chunks), total=len(chunks)))
+    labels, embeddings = (np.concatenate(part).astype(np.float64) for part in zip(*results, strict=True))
     shape = ws.shape[:-2]
     return with_readout(labels, embeddings, readout).reshape(*shape, -1), embeddings.reshape(*shape, -1)
 
 
 def latents(count: int, seed: int) -> Tensor:
-    """ws [count, num_ws, w_dim] that sampling does not draw, truncated as for a demonstration."""
+    """Latents [count, num_ws, w_dim] that are not among the samples, with truncation 0.7."""
     generator = load_mobile_stylegan()
     z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
     return generator.mapping(z, truncation=0.7)[:, None].expand(-1, generator.num_ws, -1)
 
 
 class Samples(NamedTuple):
-    """w [N, w_dim], labels [N, 8] in standard deviations `std` [8] around their mean; outliers are clipped.
+    """Latents and labels for the regression.
 
-    `readout` [129] is gender as embeddings tell it.
+    Attributes:
+        w: [N, w_dim], centred.
+        labels: [N, 8], centred and in standard deviations; outliers are clipped.
+        std: [8], the labels' standard deviations.
+        readout: [129], the linear function that predicts gender from embeddings.
     """
 
     w: np.ndarray
@@ -131,15 +135,15 @@ class Samples(NamedTuple):
 
 
 def load_samples(run: Path) -> Samples:
-    """Reads what `sample` wrote; pictures without exactly one face are left out."""
+    """Load the samples that the command `sample` wrote, except pictures without exactly one face."""
     chunks = [np.load(path) for path in sorted((run / "samples").glob("*.npz"))]
     if not chunks:
         raise typer.BadParameter(f"{run} holds no samples; run the command sample first")
     w, labels, embeddings = (
         np.concatenate([chunk[key] for chunk in chunks]).astype(np.float64) for key in ("w", "labels", "embeddings")
     )
-    seen = np.isfinite(labels).all(axis=1)
-    w, labels, embeddings = w[seen], labels[seen], embeddings[seen]
+    has_face = np.isfinite(labels).all(axis=1)
+    w, labels, embeddings = w[has_face], labels[has_face], embeddings[has_face]
     readout = fit_readout(embeddings, labels[:, GENDER])
     labels = with_readout(labels, embeddings, readout)
     labels = labels.clip(*np.percentile(labels, [1, 99], axis=0))
@@ -148,17 +152,17 @@ def load_samples(run: Path) -> Samples:
 
 
 def fit_readout(embeddings: np.ndarray, gender: np.ndarray) -> np.ndarray:
-    """The linear function of embeddings [N, 128] that tells gender [N] best: weights, then the constant, [129]."""
+    """Fit the linear function that predicts gender [N] from embeddings [N, 128]: weights, then the constant, [129]."""
     mean = embeddings.mean(axis=0)
     b, _ = ridge(embeddings - mean, (gender - gender.mean())[:, None])
     return np.append(b[:, 0], gender.mean() - mean @ b[:, 0])
 
 
 def with_readout(labels: np.ndarray, embeddings: np.ndarray, readout: np.ndarray) -> np.ndarray:
-    """Labels whose gender is the mean of the network's logit and the readout.
+    """Replace the label gender by the mean of the network's logit and the readout.
 
-    The network was taught two classes: among faces of one class its logit is mostly noise, which the embedding,
-    taught to tell people apart, does not share.
+    The network was trained on two classes, so its logit is mostly noise among faces of one class. The embedding was
+    trained to tell people apart and does not share this noise.
     """
     labels = labels.copy()
     labels[:, GENDER] = (labels[:, GENDER] + embeddings @ readout[:-1] + readout[-1]) / 2
@@ -166,15 +170,15 @@ def with_readout(labels: np.ndarray, embeddings: np.ndarray, readout: np.ndarray
 
 
 def ridge(w: np.ndarray, y: np.ndarray, folds: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression y = w B, its penalty chosen for each label by cross-validation.
+    """Ridge regression y = w B, with a penalty for each label that is chosen by cross-validation.
 
     Args:
         w: [N, w_dim], centred.
         y: [N, K], centred.
-        folds: Number of parts.
+        folds: Number of folds.
 
     Returns:
-        B [w_dim, K], and the share of each label's variance explained in the part left out [K].
+        B [w_dim, K], and the share of each label's variance that is explained in the held-out folds [K].
     """
     fold = np.arange(len(w)) % folds
     penalties = np.geomspace(0.03, 10, 11) * np.square(w).sum() / w.shape[1]
@@ -196,10 +200,10 @@ def _ridge_path(w: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> list[np.
 
 
 def independent(b: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Steps that move one prediction w B by 1 and the others by 0: D = M B (BᵀMB)⁻¹.
+    """Steps that each move one prediction of w B by 1 and the others by 0: D = M B (BᵀMB)⁻¹.
 
-    M is the root of the covariance Σ of W. With M = 1 the steps are the shortest, but lie where W is thin and the
-    regression knows little; with M = Σ they are the most natural, but change more about the face than the label.
+    M is the square root of the covariance Σ of W. With M = 1 the steps would be the shortest, but lie where W is sparse
+    and the regression inaccurate; with M = Σ they would be the most natural, but change more than the label.
 
     Args:
         b: B [w_dim, K].
@@ -218,11 +222,11 @@ def independent(b: np.ndarray, w: np.ndarray) -> np.ndarray:
 def fit(
     run: Run,
     face_api: FaceApi,
-    probes: Annotated[int, typer.Option(help="Latents on which responses are measured.", min=2)] = 24,
-    rounds: Annotated[int, typer.Option(help="Times the directions are combined anew.", min=0)] = 1,
+    probes: Annotated[int, typer.Option(help="Number of latents to measure the effects on.", min=2)] = 24,
+    rounds: Annotated[int, typer.Option(help="Number of times to recombine the directions.", min=0)] = 1,
     workers: Workers = 2,
 ) -> None:
-    """Fit directions to the samples, make them independent, give them their step."""
+    """Fit directions to the samples, make them independent, and scale them to their steps."""
     samples = load_samples(run)
     names = [LABELS[i] for i in CONTROLLED]
     b, explained = ridge(samples.w, samples.labels[:, CONTROLLED])
@@ -236,7 +240,7 @@ def fit(
         for _ in range(rounds):
             ws = torch.stack([torch.stack([base - step, base + step]) for step in d])
             labels = (measure(workers_, ws, samples.readout)[0] / samples.std)[..., CONTROLLED]
-            # [direction, label]; the median, since one face in many may go wrong.
+            # [direction, label]; the median is robust against single faces that go wrong.
             response = np.nanmedian((labels[:, 1] - labels[:, 0]) / 2, axis=1)
             print(response.round(2))
             d = torch.einsum("kj,jlw->klw", torch.from_numpy(np.linalg.inv(response)).float(), d)
@@ -251,12 +255,12 @@ def fit(
 @app.command()
 def verify(
     run: Run,
-    output: Annotated[Path, typer.Argument(help="Folder to write the directions and their figures to.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the directions and their measurements.")],
     face_api: FaceApi,
-    count: Annotated[int, typer.Option("--latents", help="Latents to edit, unseen so far.", min=1)] = 20,
+    count: Annotated[int, typer.Option("--latents", help="Number of new latents to edit.", min=1)] = 20,
     workers: Workers = 2,
 ) -> None:
-    """Measure the directions on unseen latents, and write them with what was measured."""
+    """Measure the directions on new latents, and write them with the measurements."""
     samples = load_samples(run)
     directions = load_edits(run / "directions")
     base = latents(count, seed=2_000_000)
@@ -277,19 +281,20 @@ def verify(
 
 
 def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, Any]:
-    """How well an edit does what it says.
+    """Measure how well an edit changes its own label and nothing else.
 
     Args:
-        name: Its name.
+        name: Name of the edit.
         labels: [strengths, latents, 8], in standard deviations.
         embeddings: [strengths, latents, 128].
 
     Returns:
-        `hit_rate`: how often the label moves the right way at -1 and 1; `hit_rates`: the same, at -1 and at 1 apart.
-        `monotone_rate`: share of latents whose label never falls from -2 to 2 by steps of 1; `nearly_monotone_rate`:
-        never by more than `NEARLY`. `shift`: mean way of the label at -1 and 1, in standard deviations;
-        `other_shifts`: mean absolute way of the others; `identity_distance`: median distance to the unedited face at
-        -1 and 1, `identity_below_half`: share below 0.5. `faces_lost`: share of all pictures without exactly one face.
+        `hit_rate`: how often the label moves in the right direction at strengths -1 and 1; `hit_rates`: the rates at -1
+        and at 1 separately. `monotone_rate`: share of latents whose label never decreases between strengths -2, -1, 0,
+        1 and 2; `nearly_monotone_rate`: share whose label never decreases by more than `NEARLY`. `shift`: mean change
+        of the label at -1 and 1, in standard deviations; `other_shifts`: mean absolute change of the other labels.
+        `identity_distance`: median distance to the unedited face at -1 and 1; `identity_below_half`: share of distances
+        below 0.5. `faces_lost`: share of all pictures without exactly one face.
     """
     own = LABELS.index(name)
     zero, minus, plus = (STRENGTHS.index(s) for s in (0.0, -1.0, 1.0))
@@ -314,11 +319,11 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
 @app.command()
 def sheet(
     catalogue: Annotated[Path, typer.Argument(help="Folder of directions.")],
-    picture: Annotated[Path, typer.Argument(help="File to write.")],
-    count: Annotated[int, typer.Option("--latents", help="People, one below the other.", min=1)] = 2,
+    picture: Annotated[Path, typer.Argument(help="Picture file to write.")],
+    count: Annotated[int, typer.Option("--latents", help="Number of people, one below the other.", min=1)] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 3_000_000,
 ) -> None:
-    """Draw a contact sheet: a row an edit, strengths from -2 to 2."""
+    """Draw a contact sheet with one row per person and edit, at strengths from -2 to 2."""
     torch.set_grad_enabled(False)
     generator, size = load_mobile_stylegan(), 256
     rows = [(d, w) for w in latents(count, seed) for d in load_edits(catalogue).values()]

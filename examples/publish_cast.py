@@ -1,10 +1,10 @@
-"""A cast of many people in one generator, on the Hub: tune it, publish what was learned, load it as others would.
+"""Tune one generator to a cast of people, publish the personalisation on the Hub, and load it as others would.
 
-    python examples/publish_cast.py photos me/my-cast                 # a photograph an identity, by the files' names
-    python examples/publish_cast.py photos me/my-cast --preview       # with a contact sheet on the card
+    python examples/publish_cast.py photos me/my-cast                 # one photograph per identity, named by the file
+    python examples/publish_cast.py photos me/my-cast --preview       # with a contact sheet on the model card
 
-The repository is private unless you pass --public; it holds weight deltas and pivots, no photograph, and a picture only
-with --preview. Publish people only with their consent.
+The repository is private unless you pass --public. It holds weight deltas and pivots but no photographs, and no
+pictures unless you pass --preview. Publish people only with their consent.
 """
 
 from __future__ import annotations
@@ -25,30 +25,34 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 
 def main(
-    photos: Annotated[Path, typer.Argument(help="Folder of photographs, one an identity.")],
-    repo: Annotated[str, typer.Argument(help="Repository on the Hub.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs, one per identity.")],
+    repo: Annotated[str, typer.Argument(help="Repository on the Hub, such as me/my-cast.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
-    delta: Annotated[str, typer.Option(help=f"How weights are stored: {', '.join(DELTAS)}.")] = "compact",
-    edit: Annotated[str, typer.Option("--edit", "-e", help="What to show of each.")] = "smile",
-    preview: Annotated[bool, typer.Option("--preview", help="Put a contact sheet of all on the card.")] = False,
-    public: Annotated[bool, typer.Option("--public", help="Let everyone see it.")] = False,
-    run: Annotated[Path | None, typer.Option(help="Folder for the work's state: after a kill it goes on.")] = None,
+    delta: Annotated[str, typer.Option(help=f"Storage of the weight deltas: {', '.join(DELTAS)}.")] = "compact",
+    edit: Annotated[str, typer.Option("--edit", "-e", help="Edit to show for each person.")] = "smile",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Put a contact sheet of all people on the model card.")
+    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make the repository visible to everyone.")] = False,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder for intermediate state; after a kill, the same command resumes.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the edited pictures.")] = Path("outputs/cast"),
 ) -> None:
-    """Tune one generator to everyone in a folder, publish it, and edit each out of the published one."""
+    """Tune one generator to everyone in a folder, publish the result, and edit each person with the published copy."""
     people = {path.stem: path for path in find_pictures(photos)}
     if not people:
         raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(PICTURE_SUFFIXES)}")
-    # 1. What could fail after the work, before it.
+    # 1. Check everything that could fail only after the long work.
     if delta not in DELTAS:
         raise InputError(f"delta={delta!r}; expected one of {', '.join(DELTAS)}")
     try:
         repo = repo if "/" in repo else f"{whoami()['name']}/{repo}"
     except (LocalTokenNotFoundError, HfHubHTTPError) as error:
         raise InputError("the Hub does not know you; log in first: hf auth login") from error
-    # 2. Tune, all into one generator (Eq. 3).
+    # 2. Tune one generator to all people (Eq. 3).
     pipe = PTIPipeline.from_pretrained(model)
     pipe.parse(edit)
     cast = pipe.personalize(people, run_folder=run)
@@ -58,15 +62,15 @@ def main(
     # 3. Publish.
     sheet = contact_sheet(pipe, edit) if preview else None
     typer.echo(f"published: {cast.push_to_hub(repo, delta=delta, private=not public, preview=sheet)}")
-    # 4. Load as others do: the base is found by itself.
-    theirs = PTIPipeline.from_pretrained(repo)
+    # 4. Load the result as others would: the base is found automatically.
+    published = PTIPipeline.from_pretrained(repo)
     for name in people:
-        theirs(name, edit=edit).images[0].save(out / f"{name}.png")
-    typer.echo(f"{len(theirs.identities)} people, {edit}: {out}/")
+        published(name, edit=edit).images[0].save(out / f"{name}.png")
+    typer.echo(f"{len(published.identities)} people, {edit}: {out}/")
 
 
 def contact_sheet(pipe: PTIPipeline, edit: str) -> Image.Image:
-    """A row a person: as is, and edited."""
+    """One row per person: unedited and edited."""
     rows = [side_by_side([pipe.edit(name)[0], pipe.edit(name, edit)[0]]) for name in pipe.identities]
     sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
     for i, row in enumerate(rows):

@@ -1,14 +1,14 @@
-"""Teach an encoder to invert a generator in one pass, from the generator's own samples.
+"""Train an encoder to invert a generator in one pass, from the generator's own samples.
 
     python examples/train_encoder.py outputs/encoder                         # for the default generator
-    python examples/train_encoder.py outputs/cats --model my-cats            # for any other
+    python examples/train_encoder.py outputs/cats --model my-cats            # for any other generator
     python examples/train_encoder.py outputs/encoder --space w+ --photographs photos
     accelerate launch examples/train_encoder.py outputs/encoder              # several processes or GPUs
 
-It draws latents, renders them once into RUN/samples, measures to which directions of W the pictures are sensitive,
-degrades the pictures as photographs are degraded, and learns the way back: picture → w. The encoder's body is AlexNet's
-convolutions, which LPIPS brings along. RUN/encoder holds the encoder, RUN/log.jsonl and RUN/curves.png how it does on
-held-out samples. The same call resumes the work after a kill.
+The script draws latents w, renders their pictures once into RUN/samples, measures how sensitive the pictures are to
+directions in W, degrades the pictures to resemble photographs, and trains the encoder to recover w from them. The
+encoder's body starts from AlexNet's convolutions, which come with LPIPS. RUN/encoder holds the encoder; RUN/log.jsonl
+and RUN/curves.png show the encoder's errors on held-out samples. After a kill, the same call resumes.
 
     pipe.encoder = LightEncoder.from_pretrained("outputs/encoder/encoder")
     pipe.projector = "auto"
@@ -43,50 +43,62 @@ from pti_hub.optim import GradientPreconditioner, process_state, reused_memory
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, RunFolder
 from pti_hub.storage import fingerprint, read_rows, read_tensors, replaced_folder, tensor_digest, write_tensors
 
-AXES = 96  # of the gradient preconditioner; it takes pictures for least sensitive to all others
+AXES = 96  # of the gradient preconditioner, which assumes pictures to be least sensitive to all other directions
 
 
 def main(
     run: Annotated[Path, typer.Argument(help="Folder of the samples, the checkpoints and the encoder.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+    model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
-    samples: Annotated[int, typer.Option(min=CHUNK, help="Number of pictures to render.")] = 20_000,
-    truncation: Annotated[tuple[float, float], typer.Option(help="Least and largest truncation ψ of the samples.")] = (
+    samples: Annotated[int, typer.Option(min=CHUNK, help="Number of samples to render.")] = 20_000,
+    truncation: Annotated[tuple[float, float], typer.Option(help="Smallest and largest truncation ψ of samples.")] = (
         0.6,
         1.1,
     ),
-    size: Annotated[int, typer.Option(help="Side at which pictures are kept, in pixels.")] = 256,
-    picture_size: Annotated[int, typer.Option(help="Side at which pictures are compared, in pixels.")] = 128,
-    resolution: Annotated[int, typer.Option(help="Side of the pictures that the encoder takes, in pixels.")] = 192,
-    space: Annotated[str, typer.Option(help="Space of the latents: w, or w+ close to it.")] = "w",
-    steps: Annotated[int, typer.Option(min=0, help="Steps that compare latents alone.")] = 2500,
-    picture_steps: Annotated[int, typer.Option(min=0, help="Steps after these, which compare pictures as well.")] = 800,
+    size: Annotated[int, typer.Option(help="Height and width of saved pictures, in pixels.")] = 256,
+    picture_size: Annotated[int, typer.Option(help="Height and width of compared pictures, in pixels.")] = 128,
+    resolution: Annotated[int, typer.Option(help="Height and width of the encoder's input, in pixels.")] = 192,
+    space: Annotated[str, typer.Option(help="Space of the latents: w, or w+ close to w.")] = "w",
+    steps: Annotated[int, typer.Option(min=0, help="Number of steps that compare only latents.")] = 2500,
+    picture_steps: Annotated[
+        int, typer.Option(min=0, help="Number of steps after these, which also compare pictures.")
+    ] = 800,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per step, over all processes.")] = 32,
     picture_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of a batch that is rendered and compared as pictures.")
     ] = 0.25,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the head.")] = 1e-3,
-    picture_rate: Annotated[float, typer.Option(help="Peak learning rate of the steps that compare pictures.")] = 3e-4,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate of the head, in steps that compare only latents.")
+    ] = 1e-3,
+    picture_rate: Annotated[
+        float, typer.Option(help="Peak learning rate of the head, in steps that also compare pictures.")
+    ] = 3e-4,
     body_rate: Annotated[
-        float, typer.Option(min=0, help="Learning rate of the body as a share of the head's; 0 leaves it as it is.")
+        float,
+        typer.Option(min=0, help="Learning rate of the body as a share of the head's; 0 leaves the body unchanged."),
     ] = 0.2,
-    lpips_weight: Annotated[float, typer.Option(help="Weight of LPIPS.")] = 2.0,
-    l2_weight: Annotated[float, typer.Option(help="Weight of the pixels' squared difference.")] = 1.0,
-    arcface: Annotated[str | None, typer.Option(help="ArcFace, as pti-hub convert writes it, or a Hub id.")] = None,
-    identity_weight: Annotated[float, typer.Option(help="Weight of the distance of ArcFace's embeddings.")] = 0.1,
-    offset_weight: Annotated[float, typer.Option(help="Weight of the offsets of w+.")] = 0.1,
+    lpips_weight: Annotated[float, typer.Option(help="Weight of the LPIPS loss.")] = 2.0,
+    l2_weight: Annotated[float, typer.Option(help="Weight of the squared difference between pixels.")] = 1.0,
+    arcface: Annotated[
+        str | None, typer.Option(help="ArcFace for the identity loss: folder from pti-hub convert, or Hub id.")
+    ] = None,
+    identity_weight: Annotated[
+        float, typer.Option(help="Weight of the identity loss, which compares ArcFace's embeddings.")
+    ] = 0.1,
+    offset_weight: Annotated[float, typer.Option(help="Weight of the loss on the offsets in w+.")] = 0.1,
     preconditioner_samples: Annotated[
-        int, typer.Option(min=0, help="Samples that the gradient preconditioner is estimated from; 0 for none.")
+        int, typer.Option(min=0, help="Samples to estimate the gradient preconditioner from; 0 for no preconditioner.")
     ] = 1024,
     photographs: Annotated[
-        str | None, typer.Option(help="Real photographs beside the samples: a folder, or a data set on the Hub.")
+        str | None,
+        typer.Option(help="Real photographs to train on, besides the samples: a folder, or a data set on the Hub."),
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Use the first so many photographs.")] = None,
-    half: Annotated[bool, typer.Option("--half", help="Write the weights in half precision.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=10**6, help="Seed of everything random.")] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of photographs to use; all by default.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Save the weights in half precision.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=10**6, help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Render samples of a generator and teach an encoder to invert them."""
+    """Render samples of a generator and train an encoder to invert them."""
     pipe = PTIPipeline.from_pretrained(model)
     size = min(size, pipe.generator.resolution)
     settings = Settings(
@@ -122,11 +134,11 @@ def train(
     count: int | None,
     half: bool,
 ) -> None:
-    """Teach an encoder; arguments as of `main`."""
+    """Train an encoder; see `main` for the arguments."""
     generator, device = pipe.generator, pipe.device
-    # `mixed_precision` chooses the precision, as in the other loops.
+    # The training loop chooses the precision itself, with `mixed_precision`.
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    # 1. What could fail after the work is checked before it.
+    # 1. Check everything that could fail only after the long work.
     check(settings, generator, accelerator.num_processes, photographs is not None or arcface is not None)
     encoder = new_encoder(pipe, settings)
     real = None if photographs is None else aligned(pipe, photographs, count, settings.size)
@@ -142,18 +154,18 @@ def train(
     if accelerator.is_main_process:
         RunFolder(run, configuration)
     accelerator.wait_for_everyone()
-    # 2. Samples, shared out over the processes.
+    # 2. Render the samples, divided among the processes.
     data = Samples(run / "samples", settings)
     with reused_memory():
         data.render(generator, accelerator)
         accelerator.wait_for_everyone()
-        # 3. How sensitive pictures are to w.
+        # 3. Measure how sensitive pictures are to w.
         if settings.preconditioner_samples:
             gradients = data.gradients(generator, pipe.projector_perceptual, accelerator)
             encoder.preconditioner = GradientPreconditioner.of(gradients, encoder.num_axes)
-        # 4. Learn the way back.
+        # 4. Train the encoder.
         Teacher(settings, generator, pipe.projector_perceptual, identity, data, real, accelerator, run).teach(encoder)
-    # 5. Keep the encoder.
+    # 5. Save the encoder.
     if accelerator.is_main_process:
         with replaced_folder(run / "encoder", "config.json") as folder:
             encoder.save_pretrained(folder)
@@ -162,14 +174,14 @@ def train(
                 rounded = {name: t.half() if t.ndim > 1 else t for name, t in weights.items()}
                 write_tensors(folder / "model.safetensors", rounded)
         curves(run)
-        print(f"the encoder: {run / 'encoder'}")
+        print(f"encoder saved in {run / 'encoder'}")
 
 
 def check(settings: Settings, generator: Generator, processes: int, pictured_too: bool) -> None:
-    """Find what can't work before the long work begins.
+    """Check settings before the long work begins.
 
     Raises:
-        InputError: A number is out of range, or does not go with another.
+        InputError: A number is out of range, or contradicts another one.
     """
     for option, size in (("--size", settings.size), ("--picture-size", settings.picture_size)):
         try:
@@ -179,34 +191,34 @@ def check(settings: Settings, generator: Generator, processes: int, pictured_too
     if settings.batch_size % processes or settings.samples < settings.batch_size:
         raise InputError(
             f"--batch-size {settings.batch_size} for {processes} processes and {settings.samples} samples; expected a "
-            "multiple of the one and at most the other"
+            "multiple of the number of processes, and at most the number of samples"
         )
     if 0 < settings.preconditioner_samples < CHUNK:
         raise InputError(f"--preconditioner-samples {settings.preconditioner_samples}; expected 0 or at least {CHUNK}")
     if pictured_too and not (settings.picture_steps and settings.picture_share):
-        raise InputError("--photographs and --arcface are for steps that compare pictures; give some --picture-steps")
+        raise InputError("--photographs and --arcface need steps that compare pictures; set --picture-steps above 0")
 
 
 def aligned(pipe: PTIPipeline, source: str, count: int | None, size: int) -> Tensor:
-    """Photographs as the generator knows pictures, uint8 `[N, 3, size, size]`; those without one face are left out."""
-    found = []
+    """Aligned photographs, uint8 `[N, 3, size, size]`; photographs without exactly one face are left out."""
+    pictures = []
     for photograph in tqdm(
         open_photographs(source, count), desc="photographs", disable=not process_state().is_main_process
     ):
         try:
             if photograph.image is None:
                 raise InputError(photograph.problem or "unreadable")
-            found.append(to_bytes(to_tensor(pipe.prepare(photograph.image), size))[0])
+            pictures.append(to_bytes(to_tensor(pipe.prepare(photograph.image), size))[0])
         except InputError as error:
             if process_state().is_main_process:
                 tqdm.write(f"left out {photograph.name}: {one_line(error)}")
-    if not found:
+    if not pictures:
         raise InputError(f"{source} holds no photograph that can be used")
-    return torch.stack(found)
+    return torch.stack(pictures)
 
 
 def new_encoder(pipe: PTIPipeline, settings: Settings) -> LightEncoder:
-    """An encoder for a generator, its body that of LPIPS with AlexNet, where the pipeline has it."""
+    """Create an encoder; its body gets the AlexNet weights of the pipeline's LPIPS, if there are any."""
     torch.manual_seed(settings.seed)
     generator: Any = pipe.generator
     axes = min(AXES, generator.w_dim) if settings.preconditioner_samples else 0
@@ -218,7 +230,7 @@ def new_encoder(pipe: PTIPipeline, settings: Settings) -> LightEncoder:
             break
     else:
         if process_state().is_main_process:
-            print("no LPIPS with AlexNet in the pipeline: the body begins at random, and needs many more samples")
+            print("no LPIPS with AlexNet in the pipeline: the body starts from random weights and needs more samples")
     z = torch.randn(4096, generator.z_dim, generator=torch.Generator().manual_seed(settings.seed))
     with torch.no_grad():
         w = generator.mapping(z.to(pipe.device))
@@ -229,7 +241,7 @@ def new_encoder(pipe: PTIPipeline, settings: Settings) -> LightEncoder:
 
 
 def curves(run: Path) -> None:
-    """Draw the log, where matplotlib is installed."""
+    """Plot the log, if matplotlib is installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,1 +1,1 @@
-"""The parts of `train_encoder.py`: samples, their degradation, and the loop that learns from them."""
+"""The parts of `train_encoder.py`: samples, their degradation, and the training loop."""

@@ -1,4 +1,4 @@
-"""Latents of a generator and their pictures, and how sensitive the pictures are to the latents."""
+"""A generator's latents and pictures, and how sensitive the pictures are to the latents."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pti_hub.perceptual import LPIPS
 from pti_hub.storage import as_save_error
 
 CHUNK = 64  # samples per file
-HELD_OUT = 2  # number of files, the first ones, that are held out
+HELD_OUT = 2  # number of files, the first ones, that are held out from training
 
 
 class Samples:
-    """Latents and their pictures, kept in files of `CHUNK`, of which the first are held out.
+    """Latents and their pictures, in files of `CHUNK` samples; the first `HELD_OUT` files are held out.
 
     Args:
-        folder: Where.
-        settings: How many, how large, how they are drawn.
+        folder: Folder of the files.
+        settings: Number, size and distribution of the samples, among others.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -40,7 +40,7 @@ class Samples:
 
     @torch.no_grad()
     def render(self, generator: Generator, accelerator: Accelerator) -> None:
-        """Make the files that are not there yet; the seed of one is its number and the run's."""
+        """Render the missing files; a file's seed is computed from the file's number and the run's seed."""
         cfg, device = self.settings, generator.w_avg.device
         with as_save_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ class Samples:
             LoopCheckpoint(self._path(chunk)).write({"w": w, "pictures": torch.cat(parts)})
 
     def gradients(self, generator: Generator, perceptual: LPIPS, accelerator: Accelerator) -> Tensor:
-        """∇_ŵ LPIPS(G(ŵ), G(w)) `[preconditioner_samples, w_dim]`, ŵ a part of the way from w to another's.
+        """Gradients ∇_ŵ LPIPS(G(ŵ), G(w)) `[preconditioner_samples, w_dim]`, at points ŵ between w and another w.
 
-        Kept in files beside the samples, too.
+        The gradients are saved in files beside the samples.
         """
         cfg, device = self.settings, generator.w_avg.device
         chunks = range(HELD_OUT, HELD_OUT + cfg.preconditioner_samples // CHUNK)
@@ -74,16 +74,16 @@ class Samples:
             first = (chunk - HELD_OUT) * CHUNK
             w, pictures = self.read(list(range(first, first + CHUNK)))
             random = torch.Generator().manual_seed(cfg.seed * 10**6 + chunk)
-            way = 0.1 + 0.6 * torch.rand(CHUNK, *[1] * (w.ndim - 1), generator=random)
+            fraction = 0.1 + 0.6 * torch.rand(CHUNK, *[1] * (w.ndim - 1), generator=random)
             few, size = at_once(device), cfg.picture_size
-            codes = w.lerp(w.roll(1, 0), way).to(device).requires_grad_()
+            codes = w.lerp(w.roll(1, 0), fraction).to(device).requires_grad_()
             for part, x in zip(codes.split(few), pictures.split(few), strict=True):
                 with mixed_precision(device):
-                    made = pictured(generator, part, size)
-                    distance = perceptual(made, shrunk(to_floats(x.to(device)), size)).sum()
+                    rendered = pictured(generator, part, size)
+                    distance = perceptual(rendered, shrunk(to_floats(x.to(device)), size)).sum()
                 distance.backward()
             assert codes.grad is not None
-            # In W+ all layers move alike.
+            # The preconditioner is for W, where all layers move together.
             gradients = codes.grad if w.ndim == 2 else codes.grad.sum(1)
             LoopCheckpoint(paths[chunk]).write({"gradients": gradients})
         accelerator.wait_for_everyone()
@@ -93,7 +93,7 @@ class Samples:
         return (self.chunks - HELD_OUT) * CHUNK
 
     def read(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """w `[B, w_dim]`, or in W+ `[B, num_ws, w_dim]`, and pictures `[B, 3, size, size]`, uint8, by number."""
+        """Latents `[B, w_dim]`, or `[B, num_ws, w_dim]` in W+, and uint8 pictures `[B, 3, size, size]`, by index."""
         ws, pictures = [], []
         for index in indices:
             chunk, row = divmod(index + HELD_OUT * CHUNK, CHUNK)
@@ -109,32 +109,32 @@ class Samples:
         return torch.stack(ws), torch.stack(pictures)
 
     def held_out(self) -> tuple[Tensor, Tensor]:
-        """The same of those that are not learned from."""
+        """Latents and pictures of the held-out samples."""
         return self.read(list(range(-HELD_OUT * CHUNK, 0)))
 
 
 def crossed(w: Tensor, num_ws: int, random: torch.Generator) -> Tensor:
-    """ws `[B, num_ws, w_dim]` of w `[B, w_dim]`: in half of them the finer layers are another's.
+    """Mix styles: ws `[B, num_ws, w_dim]` from w `[B, w_dim]`; half of them take the finer layers from another w.
 
-    Without such pictures, which no single w makes, there were nothing to learn outside W.
+    No single w renders such pictures. Without them there would be nothing to learn outside W.
     """
     cut = torch.randint(1, num_ws, (len(w), 1, 1), generator=random)
-    alone = torch.rand(len(w), 1, 1, generator=random) < 0.5
-    own = (torch.arange(num_ws)[None, :, None] < cut) | alone
+    unmixed = torch.rand(len(w), 1, 1, generator=random) < 0.5
+    own = (torch.arange(num_ws)[None, :, None] < cut) | unmixed  # [B, num_ws, 1]
     return torch.where(own.to(w.device), w[:, None], w.roll(1, 0)[:, None])
 
 
 def pictured(generator: Generator, ws: Tensor, size: int) -> Tensor:
-    """G(w) at a size, as a photograph shrunk to it: StyleGAN2 stopped early would leave its finer layers out."""
+    """G(w) scaled down like a photograph: a StyleGAN2 that stops early would leave out the finer layers."""
     picture = generator.synthesis(ws, resolution=None if generator.stops_early else size)
     return shrunk(picture, size)
 
 
 def at_once(device: torch.device) -> int:
-    """Pictures that are rendered together; a CPU is quickest with one."""
+    """Number of pictures to render together; a CPU is fastest with one."""
     return 1 if device.type == "cpu" else 16
 
 
 def shrunk(pictures: Tensor, resolution: int) -> Tensor:
-    """As `EncoderProjector` shrinks a target."""
+    """Scale pictures down as `EncoderProjector` does with a target."""
     return F.interpolate(pictures, size=(resolution, resolution), mode="area")

@@ -1,4 +1,4 @@
-"""What a run of `train_encoder.py` learns from what."""
+"""The settings of a run of `train_encoder.py`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """What is learned from what; a run folder keeps it.
+    """Settings of a run, which the run folder saves.
 
     Attributes:
-        samples: Number of pictures rendered, beside the held-out ones.
-        truncation: ψ of the samples is spread evenly between these.
-        size: Height and width at which pictures are kept, in pixels.
+        samples: Number of pictures to render, in addition to the held-out ones.
+        truncation: Interval from which the samples' ψ is drawn uniformly.
+        size: Height and width at which pictures are saved, in pixels.
         picture_size: Height and width at which pictures are compared, in pixels.
-        resolution: Height and width of the pictures that the encoder takes, in pixels.
+        resolution: Height and width of the encoder's input pictures, in pixels.
         space: `"w"` or `"w+"`.
-        steps: Steps in which latents are compared.
-        picture_steps: Steps after these in which pictures are compared as well.
+        steps: Number of steps that compare only latents.
+        picture_steps: Number of steps after these, which also compare pictures.
         batch_size: Pictures per step, over all processes.
         picture_share: Share of a batch for which G(ŵ) is rendered and compared.
-        learning_rate: Adam's peak learning rate for the head, in the steps that compare latents alone.
-        picture_rate: The peak learning rate in the steps that compare pictures as well.
-        body_rate: Learning rate of the body, as a share of the head's.
+        learning_rate: Adam's peak learning rate for the head, in the steps that compare only latents.
+        picture_rate: Adam's peak learning rate for the head, in the steps that also compare pictures.
+        body_rate: Learning rate of the body, as a share of the head's learning rate.
         lpips_weight: λ of LPIPS.
-        l2_weight: λ of the squared difference of pixels.
-        identity_weight: λ of 1 − cosine of ArcFace's embeddings.
-        offset_weight: λ of the offsets' squared length, in W+.
-        preconditioner_samples: Samples from which the gradient preconditioner is estimated; 0 for none.
-        seed: Seed of everything random.
+        l2_weight: λ of the squared difference between pixels.
+        identity_weight: λ of 1 − the cosine similarity of ArcFace's embeddings.
+        offset_weight: λ of the offsets' squared norm, in W+.
+        preconditioner_samples: Number of samples to estimate the gradient preconditioner from; 0 for no preconditioner.
+        seed: Seed of all random numbers.
     """
 
     samples: int

@@ -1,4 +1,4 @@
-"""The loop that teaches an encoder."""
+"""The training loop of the encoder."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from pti_hub.optim import LoopCheckpoint, adam_state, learning_rate_factor, mixe
 from pti_hub.perceptual import LPIPS
 from pti_hub.storage import append_row, read_rows, replace_rows
 
-JUDGED = 16  # held-out samples that are rendered again
+JUDGED = 16  # number of held-out samples whose encoded latents are rendered for the log
 LOG_STEPS = 250
 
 
 class Teacher:
-    """The loop, and what it needs.
+    """The training loop and everything it needs.
 
     Args:
-        settings: What is learned how.
+        settings: Settings of the run.
         generator: G, frozen.
-        perceptual: Distance of pictures, that of Eq. 1.
-        identity: Embeds faces, where their identity counts.
+        perceptual: Perceptual distance between pictures, as in Eq. 1.
+        identity: Embeds faces for the identity loss; `None` for no identity loss.
         data: Samples.
-        real: Photographs uint8 `[N, 3, size, size]`.
-        accelerator: Place and number of processes.
+        real: Photographs, uint8 `[N, 3, size, size]`, or `None`.
+        accelerator: Device and processes.
         run: Folder of the state and the log.
     """
 
@@ -57,40 +57,40 @@ class Teacher:
         self.device = generator.w_avg.device
 
     def teach(self, encoder: LightEncoder) -> None:
-        """Teach an encoder in place, from where the run stands."""
+        """Train an encoder in place, starting where the run stopped."""
         cfg, accelerator = self.settings, self.accelerator
         total = cfg.steps + cfg.picture_steps
         body = list(encoder.body.parameters())
-        inside = {id(p) for p in body}
-        head = [p for p in encoder.parameters() if id(p) not in inside]
+        body_ids = {id(p) for p in body}
+        head = [p for p in encoder.parameters() if id(p) not in body_ids]
         for p in body:
             p.requires_grad_(cfg.body_rate > 0)
         shares = [(head, 1.0)] + [(body, cfg.body_rate)] * (cfg.body_rate > 0)
         optimizer = torch.optim.Adam([{"params": part, "share": share} for part, share in shares], fused=True)
         first, seconds = 0, 0.0
-        if before := self.checkpoint.read():
-            first, seconds = int(before["step"]), before["seconds"].item()
-            encoder.load_state_dict({name: before[f"encoder.{name}"] for name in encoder.state_dict()})
-            restore_adam(optimizer, before)
+        if state := self.checkpoint.read():
+            first, seconds = int(state["step"]), state["seconds"].item()
+            encoder.load_state_dict({name: state[f"encoder.{name}"] for name in encoder.state_dict()})
+            restore_adam(optimizer, state)
         if accelerator.is_main_process:
             self._forget_after(first)
         network = accelerator.prepare(encoder) if accelerator.num_processes > 1 else encoder
-        began, seen = time.monotonic() - seconds, Running()
+        start, running = time.monotonic() - seconds, Running()
         bar = tqdm(total=total, initial=first, desc="teach", disable=not accelerator.is_local_main_process)
         for step in range(first, total + 1):
             if (step % self.checkpoint.every == 0 or step == total) and not 0 < step == first:
-                spent = time.monotonic() - began
+                seconds = time.monotonic() - start
                 if accelerator.is_main_process:
-                    self._report(encoder, step, spent, seen)
+                    self._report(encoder, step, seconds, running)
                     if step:
-                        kept = {f"encoder.{name}": t for name, t in encoder.state_dict().items()}
-                        now = {"step": torch.tensor(step), "seconds": torch.tensor(spent, dtype=torch.float64)}
-                        self.checkpoint.write({**now, **kept, **adam_state(optimizer)})
-                seen = Running()
+                        weights = {f"encoder.{name}": t for name, t in encoder.state_dict().items()}
+                        progress = {"step": torch.tensor(step), "seconds": torch.tensor(seconds, dtype=torch.float64)}
+                        self.checkpoint.write({**progress, **weights, **adam_state(optimizer)})
+                running = Running()
             if step == total:
                 break
             if step == cfg.steps:
-                # Moments of one loss would make far too long a step of another's gradient.
+                # Adam's moments of the old loss would make the first steps with the new loss far too large.
                 optimizer.state.clear()
             peak, t = cfg.learning_rate, step / max(1, cfg.steps)
             if step >= cfg.steps:
@@ -98,21 +98,21 @@ class Teacher:
             for group in optimizer.param_groups:
                 group["lr"] = peak * group["share"] * learning_rate_factor(t, 0.05, 0.5)
             losses = self._step(network, step)
-            # Pictures have now and then a gradient many times the others'.
+            # The gradient of a picture is sometimes many times larger than the gradients of the others.
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            seen.add(losses)
+            running.add(losses)
             bar.update()
         bar.close()
 
     def _step(self, network: Any, step: int) -> dict[str, Tensor]:
-        """Gradients of one batch; the losses by name."""
+        """Compute the gradients of one batch; returns the losses by name."""
         cfg, rank, processes = self.settings, self.accelerator.process_index, self.accelerator.num_processes
-        share, steps_an_epoch = cfg.batch_size // processes, len(self.data) // cfg.batch_size
-        epoch, place_in_it = divmod(step, steps_an_epoch)
+        share, steps_per_epoch = cfg.batch_size // processes, len(self.data) // cfg.batch_size
+        epoch, batch = divmod(step, steps_per_epoch)
         order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(cfg.seed * 10**6 + epoch))
-        start = place_in_it * cfg.batch_size + rank * share
+        start = batch * cfg.batch_size + rank * share
         w, pictures = self.data.read(order[start : start + share].tolist())
         random = torch.Generator(self.device).manual_seed((cfg.seed * 10**9 + step) * 1000 + rank)
         compared = math.ceil(cfg.picture_share * share) if step >= cfg.steps else 0
@@ -121,19 +121,19 @@ class Teacher:
             pictures = torch.cat([self.real[chosen.cpu()], pictures])
             compared += len(chosen)
         clean = to_floats(pictures.to(self.device))
-        spoilt = shrunk(degraded(clean, random), cfg.resolution)
+        inputs = shrunk(degraded(clean, random), cfg.resolution)
         with mixed_precision(self.device):
-            found = network(spoilt)
+            encoded = network(inputs)  # ŵ [B, w_dim], or [B, num_ws, w_dim] in W+
         # 1. ‖ŵ − w‖² of samples; real photographs have no w.
-        losses = {"w": w_error(found[-share:], w.to(self.device), self.generator)}
+        losses = {"w": w_error(encoded[-share:], w.to(self.device), self.generator)}
         loss = losses["w"]
-        if found.ndim == 3:
-            offsets = found - found.mean(1, keepdim=True)
+        if encoded.ndim == 3:
+            offsets = encoded - encoded.mean(1, keepdim=True)
             losses["offsets"] = cfg.offset_weight * w_error(offsets, torch.zeros_like(offsets), self.generator)
             loss = loss + losses["offsets"]
-        # 2. L(x, G(ŵ)), a few pictures at a time: gradients stop at ŵ and go on from there all together.
+        # 2. L(x, G(ŵ)), a few pictures at a time: gradients are collected at ŵ, then propagated to the encoder at once.
         if compared:
-            codes, few = found[:compared].detach().requires_grad_(), at_once(self.device)
+            codes, few = encoded[:compared].detach().requires_grad_(), at_once(self.device)
             for part, x in zip(codes.split(few), shrunk(clean[:compared], cfg.picture_size).split(few), strict=True):
                 with mixed_precision(self.device):
                     distances = self._distances(pictured(self.generator, part, cfg.picture_size), x)
@@ -141,43 +141,48 @@ class Teacher:
                 for name, distance in distances.items():
                     losses[name] = losses.get(name, 0) + distance.detach() / compared
             assert codes.grad is not None
-            loss = loss + (found[:compared] * codes.grad).sum()
+            loss = loss + (encoded[:compared] * codes.grad).sum()
         self.accelerator.backward(loss)
         return {name: value.detach() for name, value in losses.items()}
 
-    def _distances(self, made: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """How far pictures are from what they are to be, weighted, summed over the batch."""
+    def _distances(self, rendered: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Weighted distances between rendered pictures and targets x, summed over the batch, by name."""
         cfg = self.settings
         distances = {
-            "lpips": cfg.lpips_weight * self.perceptual(made, x).sum(),
-            "l2": cfg.l2_weight * (made - x).square().mean((1, 2, 3)).sum(),
+            "lpips": cfg.lpips_weight * self.perceptual(rendered, x).sum(),
+            "l2": cfg.l2_weight * (rendered - x).square().mean((1, 2, 3)).sum(),
         }
         if self.identity is not None:
             with torch.no_grad():
                 expected = self.identity(x)
-            distances["identity"] = cfg.identity_weight * (1 - (self.identity(made) * expected).sum(1)).sum()
+            distances["identity"] = cfg.identity_weight * (1 - (self.identity(rendered) * expected).sum(1)).sum()
         return distances
 
     @torch.no_grad()
-    def _report(self, encoder: LightEncoder, step: int, seconds: float, seen: Running) -> None:
-        """A line of the log: what it does on samples that were held out."""
+    def _report(self, encoder: LightEncoder, step: int, seconds: float, running: Running) -> None:
+        """Add a line to the log: errors on the held-out samples."""
         cfg = self.settings
         encoder.eval()
         w, pictures = (part.to(self.device) for part in self.data.held_out())
         clean = to_floats(pictures)
         random = torch.Generator(self.device).manual_seed(cfg.seed)
-        found = encoder(shrunk(clean, cfg.resolution))
-        spoilt = torch.cat([encoder(shrunk(degraded(part, random), cfg.resolution)) for part in clean.split(CHUNK)])
-        row = {"step": step, "seconds": round(seconds, 1)} | {f"train_{name}": m for name, m in seen.means().items()}
-        row |= {"w": w_error(found, w, self.generator).item(), "w_degraded": w_error(spoilt, w, self.generator).item()}
-        # Before it has learned anything, what it is to be measured by.
-        name, judged = "lpips", found[:JUDGED]
+        encoded = encoder(shrunk(clean, cfg.resolution))
+        from_degraded = torch.cat(
+            [encoder(shrunk(degraded(part, random), cfg.resolution)) for part in clean.split(CHUNK)]
+        )
+        row = {"step": step, "seconds": round(seconds, 1)} | {f"train_{name}": m for name, m in running.means().items()}
+        row |= {
+            "w": w_error(encoded, w, self.generator).item(),
+            "w_degraded": w_error(from_degraded, w, self.generator).item(),
+        }
+        # The first line holds the baseline: the LPIPS of the mean latent.
+        name, judged = "lpips", encoded[:JUDGED]
         if step == 0:
             name, judged = "lpips_mean_latent", self.generator.w_avg[None].expand(JUDGED, -1)
-        few, like = at_once(self.device), shrunk(clean[:JUDGED], cfg.picture_size)
+        few, targets = at_once(self.device), shrunk(clean[:JUDGED], cfg.picture_size)
         distances = [
             self.perceptual(pictured(self.generator, part, cfg.picture_size), x)
-            for part, x in zip(judged.split(few), like.split(few), strict=True)
+            for part, x in zip(judged.split(few), targets.split(few), strict=True)
         ]
         row[name] = torch.cat(distances).mean().item()
         encoder.train()
@@ -185,27 +190,27 @@ class Teacher:
         tqdm.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
 
     def _forget_after(self, step: int) -> None:
-        """Drop lines of the log that are of steps about to be taken again."""
+        """Drop lines of the log about steps that will be repeated."""
         if self.log.is_file():
             replace_rows(self.log, [row for row in read_rows(self.log) if 0 < step >= row["step"]])
 
 
 class Running:
-    """Means of losses over some steps, without waiting for the device."""
+    """Means of losses over several steps, computed without synchronising the device at each step."""
 
     def __init__(self) -> None:
         self.sums: dict[str, list[Tensor]] = {}
 
     def add(self, losses: dict[str, Tensor]) -> None:
-        """One step's."""
+        """Add the losses of one step."""
         for name, value in losses.items():
             self.sums.setdefault(name, []).append(value)
 
     def means(self) -> dict[str, float]:
-        """By name."""
+        """The means, by name."""
         return {name: torch.stack(values).mean().item() for name, values in self.sums.items()}
 
 
-def w_error(found: Tensor, w: Tensor, generator: Generator) -> Tensor:
-    """Mean of ‖ŵ − w‖² over W's variance: 0 for a perfect encoder, E[ψ²] for the mean latent."""
-    return (found - w).square().sum(-1).mean() / generator.w_std.square()
+def w_error(encoded: Tensor, w: Tensor, generator: Generator) -> Tensor:
+    """Mean of ‖ŵ − w‖² divided by W's variance: 0 for a perfect encoder, E[ψ²] for one that returns the mean of W."""
+    return (encoded - w).square().sum(-1).mean() / generator.w_std.square()

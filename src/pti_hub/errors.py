@@ -1,4 +1,4 @@
-"""What can go wrong, as types. Every message is one line: what was given, what was expected, what to do."""
+"""Exception types. Every message is one line: what was given, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class PTIError(Exception):
 
 
 class InputError(PTIError, ValueError):
-    """An argument is unusable: a wrong type, shape or range, an unknown name."""
+    """An argument is unusable: it has a wrong type, shape or range, or is an unknown name."""
 
 
 class ImageError(InputError):
@@ -24,11 +24,11 @@ class WeightsError(PTIError, OSError):
 
 
 class MissingDependencyError(PTIError, ImportError):
-    """An optional package is needed; the message gives the command that installs it."""
+    """An optional package is not installed; the message gives the command that installs it."""
 
 
 class SaveError(PTIError, OSError):
-    """A file or folder can't be written; what was there before is whole."""
+    """A file or folder can't be written; the previous content is intact."""
 
 
 def one_line(error: Exception) -> str:
@@ -37,5 +37,5 @@ def one_line(error: Exception) -> str:
 
 
 def printable(text: str) -> str:
-    """A stranger's text for a message or a terminal: characters that a terminal would obey become question marks."""
+    """Make untrusted text safe to print: control characters, which a terminal would obey, become question marks."""
     return "".join(c if c.isprintable() else "?" for c in text)

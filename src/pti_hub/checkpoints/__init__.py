@@ -1,1 +1,1 @@
-"""Foreign formats → our components, one file per format, and back."""
+"""Conversion of other code's file formats to this package's components and back; one module per format."""

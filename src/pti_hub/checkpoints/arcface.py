@@ -13,7 +13,7 @@ from pti_hub.encoders import ArcFace
 
 
 def arcface_weights(content: Any) -> Mapping[str, Tensor] | None:
-    """ArcFace's weights in what `read_torch_file` returned; `None` where there are none."""
+    """Find ArcFace's weights in the result of `read_torch_file`; `None` if there are none."""
     if isinstance(content, Mapping) and {"input_layer.0.weight", "output_layer.3.weight"} <= content.keys():
         return content
     return None
@@ -23,16 +23,16 @@ def load_arcface(weights: Mapping[str, Tensor]) -> ArcFace:
     """Build ArcFace's IR-SE50 from a state dict.
 
     Args:
-        weights: What `arcface_weights` returned.
+        weights: Result of `arcface_weights`.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
-        WeightsError: A tensor is missing or of another shape.
+        WeightsError: A tensor is missing or has another shape.
     """
     network = ArcFace()
-    # Some files leave out the last normalisation's weights, which were never trained.
+    # Some files lack the last normalisation layer's weights, which were never trained.
     neutral = {"output_layer.4.weight": torch.ones(512), "output_layer.4.bias": torch.zeros(512)}
     fill(network, {**neutral, **weights})
     return network

@@ -1,4 +1,4 @@
-"""Latent directions as others publish them: one array a file, NumPy's or PyTorch's."""
+"""Latent directions as others publish them: one NumPy or PyTorch array per file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
 
     Args:
         path: A `.npy`, or a `.pt` that holds a bare tensor: `[512]`, `[1, 512]`, `[L, 512]` or `[1, L, 512]`, where
-            the number of layers L is 18 or `num_ws`. Of 18 layers the first `num_ws` are taken, since the generators
-            number them alike. Layers that are all the same make a direction in W.
-        num_ws: Number of layers of the generator; `None` takes the file's.
+            the number of layers L is 18 or `num_ws`. Of 18 layers the first `num_ws` are used, since all generators
+            number layers alike. If all layers are equal, the result is a direction in W.
+        num_ws: Number of layers of the generator; `None` keeps the file's number of layers.
 
     Returns:
-        The direction in float32, called like the file, a publisher's step long.
+        The direction in float32, named like the file; strength 1 is the publisher's step.
 
     Raises:
-        WeightsError: The file is missing, damaged, holds code or something else, or all of it is zero.
+        WeightsError: The file is missing or damaged, holds code or something other than a direction, or all its values
+            are zero.
     """
     path = Path(path)
     vector = _read(path)
@@ -36,17 +37,17 @@ def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
     while vector.ndim > 1 and len(vector) == 1:
         vector = vector[0]
     layers = len(vector) if vector.ndim == 2 else num_ws
-    wanted = layers if num_ws is None else num_ws
-    if vector.ndim not in (1, 2) or vector.shape[-1] != _W_DIM or layers not in (wanted, _STYLEGAN2_LAYERS):
-        which = "" if num_ws is None else f" with L {num_ws} or {_STYLEGAN2_LAYERS}"
+    needed = layers if num_ws is None else num_ws
+    if vector.ndim not in (1, 2) or vector.shape[-1] != _W_DIM or layers not in (needed, _STYLEGAN2_LAYERS):
+        lengths = "" if num_ws is None else f" with L {num_ws} or {_STYLEGAN2_LAYERS}"
         raise WeightsError(
-            f"{path} holds an array of shape {shape}; expected [512], [1, 512], [L, 512] or [1, L, 512]{which}"
+            f"{path} holds an array of shape {shape}; expected [512], [1, 512], [L, 512] or [1, L, 512]{lengths}"
         )
-    if layers is not None and wanted is not None and layers < wanted:
+    if layers is not None and needed is not None and layers < needed:
         raise WeightsError(f"{path} has {layers} layers; the generator needs num_ws={num_ws}")
     vector = vector.detach().float()
     if vector.ndim == 2:
-        vector = vector[:wanted]
+        vector = vector[:needed]
         if (vector == vector[0]).all():
             vector = vector[0]
     if not torch.isfinite(vector).all() or not vector.any():
@@ -55,17 +56,17 @@ def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
 
 
 def _read(path: Path) -> Tensor:
-    """The only array of a file."""
+    """Read the only array of a file."""
     try:
         if path.suffix == ".npy":
-            # Mapped, so that a header which lies about the size meets the end of the file, not of the memory.
+            # Memory-mapped, so that a header that overstates the size meets the end of the file, not of the memory.
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             content = torch.from_numpy(np.array(array, dtype=np.float32))
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    # Of a damaged file, either reader raises whatever its bytes lead to.
+    # On a damaged file either reader can raise nearly anything.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(

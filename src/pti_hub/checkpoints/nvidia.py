@@ -1,4 +1,4 @@
-"""NVIDIA's StyleGAN2-ADA and StyleGAN3 networks, from the pickles of their PyTorch code, and back."""
+"""NVIDIA's StyleGAN2-ADA and StyleGAN3 networks: from the pickles of NVIDIA's PyTorch code, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pti_hub.generators.stylegan3 import FilteredConv
 
 
 def generator_of(content: Any) -> Record | None:
-    """The generator in what `read_torch_file` gave: the averaged one of a training pickle, or one saved alone."""
+    """Find a generator in the result of `read_torch_file`: a training snapshot's averaged one, or one saved alone."""
     if isinstance(content, dict):
         content = content.get("G_ema")
     if isinstance(content, Record) and {"synthesis", "mapping"} <= set(content.state.get("_modules") or {}):
@@ -27,36 +27,36 @@ def generator_of(content: Any) -> Record | None:
 
 
 def load_nvidia(record: Record) -> StyleGAN2 | StyleGAN3:
-    """Build the generator that a record tells of.
+    """Build the generator that a record describes.
 
     Args:
-        record: As `generator_of` finds it.
+        record: Result of `generator_of`.
 
     Returns:
         The generator, in evaluation mode.
 
     Raises:
-        WeightsError: A tensor is missing or of another shape, or the network has an option that none published has.
+        WeightsError: A tensor is missing or has another shape, or the network has an option that is not supported.
     """
     tensors = dict(_tensors(record))
     if record.state.get("img_channels") != 3:
-        raise WeightsError(f"a generator of {record.state.get('img_channels')} channels; expected 3, red green blue")
-    made: StyleGAN2 | StyleGAN3
-    made = _stylegan3(record, tensors) if "synthesis.input.freqs" in tensors else _stylegan2(record, tensors)
-    names = nvidia_names(made)
-    fill(made, {ours: tensors.get(theirs) for ours, theirs in names.items()}, names)
-    _, made.w_std = w_statistics(made)
-    return made
+        raise WeightsError(f"a generator of {record.state.get('img_channels')} channels; expected 3 (red, green, blue)")
+    generator: StyleGAN2 | StyleGAN3
+    generator = _stylegan3(record, tensors) if "synthesis.input.freqs" in tensors else _stylegan2(record, tensors)
+    names = nvidia_names(generator)
+    fill(generator, {ours: tensors.get(theirs) for ours, theirs in names.items()}, names)
+    _, generator.w_std = w_statistics(generator)
+    return generator
 
 
 def export_nvidia(generator: StyleGAN2 | StyleGAN3) -> dict[str, Tensor]:
-    """The weights under the names and in the shapes of NVIDIA's code, for its `Generator.load_state_dict`.
+    """Rename and reshape a generator's weights for `Generator.load_state_dict` of NVIDIA's code.
 
     Args:
-        generator: A generator; its `w_std` has no place there.
+        generator: The generator; `w_std` is left out, since NVIDIA's code lacks it.
 
     Returns:
-        State dict of NVIDIA's `Generator`, resampling filters included.
+        State dict of NVIDIA's `Generator`, including the resampling filters.
     """
     state = generator.state_dict()
     tensors = {theirs: state[ours] for ours, theirs in nvidia_names(generator).items()}
@@ -81,7 +81,7 @@ def export_nvidia(generator: StyleGAN2 | StyleGAN3) -> dict[str, Tensor]:
 
 
 def nvidia_names(generator: StyleGAN2 | StyleGAN3) -> dict[str, str]:
-    """NVIDIA's name of each of the generator's tensors, but for `w_std`, which it has not."""
+    """NVIDIA's name for each of the generator's tensors, except `w_std`, which NVIDIA's code lacks."""
     return {name: _nvidia_name(generator, name) for name in generator.state_dict() if name != "w_std"}
 
 
@@ -109,9 +109,12 @@ def _nvidia_layer(generator: StyleGAN3, name: str) -> str:
 
 
 def _tensors(record: Record, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers of a module and all modules in it, with their full names."""
     seen = set() if seen is None else seen
     if id(record) in seen:
-        raise WeightsError(f"the module {prefix.rstrip('.')} is there twice; no such network has that")
+        raise WeightsError(
+            f"the module {prefix.rstrip('.')} appears twice, which happens in no StyleGAN; fetch the file again"
+        )
     seen.add(id(record))
     for kind in ("_parameters", "_buffers"):
         for name, tensor in (record.state.get(kind) or {}).items():
@@ -123,7 +126,7 @@ def _tensors(record: Record, prefix: str = "", seen: set[int] | None = None) -> 
 
 
 def _module(record: Record, path: str) -> dict[str, Any]:
-    """Attributes of a module within; none where it is not there."""
+    """Attributes of a nested module; an empty dictionary if the module is missing."""
     for name in path.split("."):
         inner = (record.state.get("_modules") or {}).get(name)
         if not isinstance(inner, Record):
@@ -139,15 +142,15 @@ def _mapping(record: Record, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     first = _module(record, "mapping.fc0")
     _check("mapping.fc0", first, activation="lrelu")
     state = record.state
-    found: dict[str, Any] = {key: state.get(key) for key in ("z_dim", "w_dim", "c_dim")}
-    found |= {"mapping_layers": depth, "mapping_lr_multiplier": float(first.get("bias_gain", 0.01))}
-    return found
+    options: dict[str, Any] = {key: state.get(key) for key in ("z_dim", "w_dim", "c_dim")}
+    options |= {"mapping_layers": depth, "mapping_lr_multiplier": float(first.get("bias_gain", 0.01))}
+    return options
 
 
 def _check(place: str, module: Mapping[str, Any], **expected: Any) -> None:
     for key, value in expected.items():
         if module.get(key, value) != value:
-            raise WeightsError(f"{place} has {key}={module[key]!r}; only {value!r} is known here")
+            raise WeightsError(f"{place} has {key}={module[key]!r}; only {value!r} is supported")
 
 
 def _resolution(record: Record) -> int:
@@ -164,7 +167,7 @@ def _stylegan2(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN2:
     taps = torch.tensor(TAPS)
     for name, tensor in tensors.items():
         if name.endswith("resample_filter") and (tensor.shape != (4, 4) or not tensor.allclose(taps[:, None] * taps)):
-            raise WeightsError(f"{name} is another filter than [1, 3, 3, 1]; only that one is known here")
+            raise WeightsError(f"{name} is another filter than [1, 3, 3, 1]; only that filter is supported")
     channels = []
     for size in sizes:
         place = f"synthesis.b{size}.conv1"
@@ -187,7 +190,7 @@ def _stylegan2(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN2:
 
 def _stylegan3(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN3:
     synthesis = _module(record, "synthesis")
-    asked = synthesis.get("_init_kwargs") or {}
+    init_kwargs = synthesis.get("_init_kwargs") or {}
     keys = (
         "channel_base",
         "channel_max",
@@ -205,13 +208,13 @@ def _stylegan3(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN3:
         "conv_clamp",
         "num_fp16_res",
     )
-    options = {key: asked[key] for key in keys if key in asked}
-    made = StyleGAN3(resolution=_resolution(record), **_mapping(record, tensors), **options)
-    for name, buffer in made.named_buffers():
+    options = {key: init_kwargs[key] for key in keys if key in init_kwargs}
+    generator = StyleGAN3(resolution=_resolution(record), **_mapping(record, tensors), **options)
+    for name, buffer in generator.named_buffers():
         if not name.endswith("_taps"):
             continue
-        theirs = _nvidia_layer(made, name).removesuffix("_taps") + "_filter"
+        theirs = _nvidia_layer(generator, name).removesuffix("_taps") + "_filter"
         stored = tensors.get(theirs)
         if stored is not None and (stored.shape != buffer.shape or not stored.allclose(buffer, atol=1e-5)):
-            raise WeightsError(f"{theirs} is another filter than its layer's frequencies ask for")
-    return made
+            raise WeightsError(f"{theirs} is another filter than the layer's cut-off frequencies require")
+    return generator

@@ -22,24 +22,24 @@ def load_tuned(
     base: Base,
     origins: Sequence[Mapping[str, str]],
 ) -> Personalization:
-    """A tuned generator as its difference from the one it was tuned from.
+    """Convert a tuned generator and pivots to a personalisation of the generator's base.
 
     Args:
-        content: What `read_torch_file` returned for the tuned generator.
-        pivots: Files of the pivots by identity.
-        generator: The generator that was tuned.
-        base: What a personalisation calls that generator.
-        origins: Where the generator's weights come from.
+        content: Result of `read_torch_file` for the tuned generator's file.
+        pivots: Pivot files by identity.
+        generator: The base: the generator before tuning.
+        base: Identifies the base in the personalisation.
+        origins: Origins and licences of the base's weights.
 
     Returns:
-        Weight deltas and pivots.
+        The personalisation: weight deltas and pivots.
 
     Raises:
-        WeightsError: There is no generator in the file, or no pivot in one of the others.
-        InputError: The tuned generator has other weights than the base.
+        WeightsError: The file holds no generator, or a pivot file holds no pivot.
+        InputError: The names or shapes of the tuned generator's weights differ from the base's.
     """
     if (record := generator_of(content)) is None:
-        raise WeightsError("the file holds no generator; expected what the official PTI code saves of a tuned one")
+        raise WeightsError("the file holds no generator; expected a tuned generator that the official PTI code saved")
     tuned, original = _synthesis(load_nvidia(record)), _synthesis(generator)
     if {name: p.shape for name, p in tuned.items()} != {name: p.shape for name, p in original.items()}:
         raise InputError(
@@ -60,12 +60,12 @@ def _synthesis(generator: Generator) -> dict[str, Tensor]:
 
 
 def _load_pivot(path: str | Path, w_dim: int) -> Tensor:
-    """w_p `[w_dim]`, or `[num_ws, w_dim]` where layers differ."""
+    """Read w_p as `[w_dim]`, or as `[num_ws, w_dim]` if layers differ."""
     pivot = read_torch_file(path)
     if not isinstance(pivot, Tensor):
         raise WeightsError(f"{path} holds no tensor; expected a pivot [1, num_ws, w_dim]")
     if pivot.shape[-1:] != (w_dim,) or not pivot.numel():
         raise WeightsError(f"{path} holds a tensor {list(pivot.shape)}; expected a pivot [1, num_ws, {w_dim}]")
     pivot = pivot.detach().float().reshape(-1, w_dim)
-    # PTI repeats a pivot in W for each layer.
+    # The official code repeats a pivot in W once per layer.
     return pivot[0].clone() if (pivot == pivot[0]).all() else pivot

@@ -1,4 +1,4 @@
-"""MobileStyleGAN out of OpenVINO's intermediate representation (IR v10): an XML graph and a file of raw weights."""
+"""MobileStyleGAN from OpenVINO's intermediate representation (IR v10): an XML graph and a file of raw weights."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MAPPING_GAIN = 0.01 / math.sqrt(512)  # folded into the file's weights: learnin
 
 
 def load_mobile_stylegan(folder: str | Path | None = None) -> MobileStyleGAN:
-    """The FFHQ generator of the `random-face` package, 1024².
+    """Load the FFHQ generator at 1024² from the `random-face` package.
 
     Args:
-        folder: Where `{Mapping,Synthesis}Network.{xml,bin}` lie; the installed package's by default.
+        folder: Folder of `{Mapping,Synthesis}Network.{xml,bin}`; by default the folder of the installed package.
 
     Returns:
-        The generator, with the statistics of W in its buffers.
+        The generator, with the statistics of W in `w_avg` and `w_std`.
 
     Raises:
-        WeightsError: A file is missing, damaged or not this network.
+        WeightsError: A file is missing or damaged, or holds another network.
     """
     if folder is None:
         for part in ("Mapping", "Synthesis"):
@@ -48,7 +48,7 @@ def load_mobile_stylegan(folder: str | Path | None = None) -> MobileStyleGAN:
 
 
 def _constants(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Named float constants of a graph, in network order."""
+    """Names and values of a graph's float constants, in network order."""
     try:
         layers = ElementTree.parse(path).getroot().find("layers")
         weights = path.with_suffix(".bin").read_bytes()
@@ -76,7 +76,7 @@ def _mapping_state(constants: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _synthesis_state(constants: dict[str, Tensor]) -> dict[str, Tensor]:
     named = {name.removeprefix("m."): value for name, value in constants.items() if name.startswith("m.")}
-    # Two kinds of constants lost their names: noise, one map a convolution, and weights with demodulation folded in.
+    # Two kinds of constants lost their names: one noise map per convolution, and weights with folded demodulation.
     noise = iter(c for name, c in constants.items() if name.isdigit() and c.ndim == 4)
     folded = iter(c for name, c in constants.items() if name.endswith("_copy"))
 
@@ -96,13 +96,13 @@ def _synthesis_state(constants: dict[str, Tensor]) -> dict[str, Tensor]:
             state[f"{ours}.depthwise"] = named[f"{theirs}.conv.weight_dw"].squeeze(1)
         state[f"{ours}.weight"] = next(folded)
         state[f"{ours}.bias"] = named[f"{theirs}.bias"].flatten()
-        # The file has strength × map; the maps were drawn standard normal.
+        # The file holds strength × map, where the maps were drawn from a standard normal distribution.
         scaled = next(noise)
         state[f"{ours}.noise_strength"] = scaled.std(correction=0)
         state[f"{ours}.noise_const"] = scaled / scaled.std(correction=0)
     for i in range(7):
-        # An inverse transform reads band after band; the file has each channel's three details together. Whatever
-        # makes or scales those channels is re-ordered with them.
+        # `inverse_haar` expects band after band, but the file groups the three detail bands by channel. So the layers
+        # that compute and scale these channels are reordered.
         before = "conv" if i == 0 else f"blocks.{i - 1}.conv2"
         state[f"{before}.weight"] = _band_major(state[f"{before}.weight"])
         state[f"{before}.bias"] = _band_major(state[f"{before}.bias"])
@@ -112,6 +112,6 @@ def _synthesis_state(constants: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _band_major(x: Tensor) -> Tensor:
-    """Re-order 4C leading entries from C low, C × 3 details to C low, 3 × C details."""
+    """Reorder 4C leading entries from C low-pass, C × 3 details to C low-pass, 3 × C details."""
     c = len(x) // 4
     return torch.cat([x[:c], x[c:].unflatten(0, (c, 3)).transpose(0, 1).flatten(0, 1)])

@@ -1,4 +1,4 @@
-"""StyleGAN2 from rosinality's PyTorch code, whose checkpoints e4e, pSp, StyleCLIP and many more build on."""
+"""StyleGAN2 from checkpoints of rosinality's PyTorch code, which e4e, pSp, StyleCLIP and many others build on."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ from pti_hub.generators import StyleGAN2, w_statistics
 
 
 def rosinality_weights(content: Any) -> tuple[dict[str, Tensor], Tensor | None] | None:
-    """The averaged generator's weights in what `read_torch_file` gave, and the mean of W where it is there.
+    """Find the averaged generator's weights in the result of `read_torch_file`.
 
-    Knows rosinality's own files (`g_ema`, `latent_avg`), those of e4e and pSp (`state_dict` with a `decoder.`), and
-    bare state dicts.
+    Recognises rosinality's own files (`g_ema`, `latent_avg`), files of e4e and pSp (`state_dict` with `decoder.`
+    entries), and bare state dicts.
+
+    Returns:
+        The weights, and the mean of W or `None` if the file lacks it; `None` if there are no such weights.
     """
     if not isinstance(content, Mapping):
         return None
     weights, latent_avg = content.get("g_ema", content), content.get("latent_avg")
-    if isinstance(both := content.get("state_dict"), Mapping):
-        weights = {name.removeprefix("decoder."): t for name, t in both.items() if str(name).startswith("decoder.")}
+    if isinstance(state := content.get("state_dict"), Mapping):
+        weights = {name.removeprefix("decoder."): t for name, t in state.items() if str(name).startswith("decoder.")}
     if not isinstance(weights, Mapping) or "conv1.conv.modulation.weight" not in weights:
         return None
     return dict(weights), latent_avg if isinstance(latent_avg, Tensor) else None
 
 
 def load_rosinality(weights: Mapping[str, Tensor], latent_avg: Tensor | None = None) -> StyleGAN2:
-    """Build the generator of a state dict.
+    """Build a generator from a state dict.
 
     Args:
-        weights: As `rosinality_weights` finds them.
-        latent_avg: Mean of W, `[w_dim]`, or the same for each layer, `[num_ws, w_dim]`; sampled where it is not given.
+        weights: Weights found by `rosinality_weights`.
+        latent_avg: Mean of W, `[w_dim]`, or repeated for each layer, `[num_ws, w_dim]`; by default estimated from
+            samples.
 
     Returns:
         The generator, in evaluation mode.
 
     Raises:
-        WeightsError: A tensor is missing or of another shape.
+        WeightsError: A tensor is missing or has another shape.
     """
     depth = sum(1 for name in weights if re.fullmatch(r"style\.\d+\.weight", name))
     doublings = sum(1 for name in weights if re.fullmatch(r"to_rgbs\.\d+\.conv\.weight", name))
@@ -58,10 +62,10 @@ def load_rosinality(weights: Mapping[str, Tensor], latent_avg: Tensor | None = N
     names = {name: _rosinality_name(name) for name in generator.state_dict() if name not in ("w_std", "w_avg")}
     tensors: dict[str, Tensor | None] = {ours: weights.get(theirs) for ours, theirs in names.items()}
     for ours, theirs in names.items():
-        # Older files have no noise of their own: it is drawn, the same each time.
+        # Older files lack noise maps; these are drawn with a fixed seed.
         if tensors[ours] is None and theirs.startswith("noises."):
-            wanted = generator.state_dict()[ours]
-            tensors[ours] = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(wanted.shape[-1]))
+            expected = generator.state_dict()[ours]
+            tensors[ours] = torch.randn(expected.shape, generator=torch.Generator().manual_seed(expected.shape[-1]))
     fill(generator, tensors, names)
     w_avg, generator.w_std = w_statistics(generator)
     if latent_avg is None:
@@ -85,7 +89,7 @@ def _rosinality_name(name: str) -> str:
     if part == "to_image":
         place = "to_rgb1" if i == 0 else f"to_rgbs.{i - 1}"
         return f"{place}.{kind}" if kind == "bias" else f"{place}.conv.{kind}"
-    # Convolutions are numbered without the first one, noise with it.
+    # The first convolution counts in the numbering of noise maps, but not in the numbering of convolutions.
     number = 2 * i if part == "conv1" else 2 * i - 1
     if kind == "noise_const":
         return f"noises.noise_{number}"

@@ -18,17 +18,17 @@ _PARTS = {
 
 
 def load_mapper(content: Any) -> LatentMapper | None:
-    """StyleCLIP's mapper in what `read_torch_file` returned; `None` where there is none.
+    """Build StyleCLIP's mapper from the result of `read_torch_file`; `None` if there is no mapper.
 
     Raises:
-        WeightsError: The mapper is one of style space, or a tensor is missing or of another shape.
+        WeightsError: The mapper edits style space, or a tensor is missing or has another shape.
     """
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not any(str(name).startswith("mapper.") for name in state):
         return None
     levels = [level for part, level in _PARTS.items() if f"{part}.mapping.1.weight" in state]
     if not levels:
-        raise WeightsError("a mapper of StyleCLIP in style space; only those in W+ are known")
+        raise WeightsError("the file holds a StyleCLIP mapper of style space; only mappers of W+ are supported")
     mapper = LatentMapper(levels)
     fill(
         mapper,

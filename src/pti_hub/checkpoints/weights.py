@@ -1,4 +1,4 @@
-"""Weights from a file into a network of ours, checked one by one."""
+"""Loading a file's weights into one of this package's networks, with checks of every tensor."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _COUNTERS = "num_batches_tracked"
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
-    """Give a network its weights, freeze it, and put it into evaluation mode.
+    """Load weights into a network, freeze the network, and switch it to evaluation mode.
 
     Args:
         network: The network.
-        tensors: Tensors by the network's own names; their shapes may differ from the network's by axes of length 1.
+        tensors: Tensors by their names in the network; shapes may differ from the network's by axes of length 1.
             Counters of normalisation layers may be missing.
-        names: Which tensors to fill, with the names they have in the file, for messages; by default all of the
-            network's, called there as here.
+        names: The tensors to load: their names in the network, mapped to the names in the file, which messages use. By
+            default all tensors of the network, under the same names.
 
     Raises:
-        WeightsError: A tensor is missing, of another shape, or not of finite numbers.
+        WeightsError: A tensor is missing, has another shape, or holds values that are not finite.
     """
     state = network.state_dict()
     for name, theirs in (names or {name: name for name in state}).items():

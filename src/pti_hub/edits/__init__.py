@@ -1,4 +1,4 @@
-"""Ways through latent space: what they are, how a user names them, where they are kept."""
+"""Edits in latent space: the kinds of edits, how users name them, and how directions are stored."""
 
 from pti_hub.edits.catalogue import load_edits, save_edits, shipped_edits
 from pti_hub.edits.direction import Direction, Edit

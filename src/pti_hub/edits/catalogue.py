@@ -1,4 +1,4 @@
-"""Directions kept in a folder: vectors as safetensors, what is known about them as JSON."""
+"""A folder of directions: vectors as safetensors, provenance and metrics as JSON."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ SHIPPED = Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq"
 
 
 def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
-    """Write a catalogue; what was there stays whole until the new one is complete.
+    """Write a catalogue of directions; an existing one stays intact until the new one is complete.
 
     Args:
-        folder: The folder.
-        directions: Directions by name, in the order they are to be listed.
+        folder: Folder to write.
+        directions: Directions by name, in the order in which to list them.
 
     Raises:
-        InputError: A direction goes by another name than its own, or the folder holds something else.
+        InputError: A key differs from its direction's name, or the folder holds something else.
     """
     for name, direction in directions.items():
         if name != direction.name:
-            raise InputError(f"direction {direction.name!r} is listed as {name!r}; list it by its own name")
+            raise InputError(f"direction {direction.name!r} is listed as {name!r}; list it under its own name")
     config = {d.name: {"provenance": d.provenance, "metrics": dict(d.metrics)} for d in directions.values()}
-    # Tensors are numbered: a format's own keywords are no names then.
+    # Tensors are numbered, since safetensors reserves some names that a direction could have.
     tensors = {f"vectors.{i}": d.vector for i, d in enumerate(directions.values())}
     with replaced_folder(folder, CONFIG_NAME) as new:
         write_tensors(new / WEIGHTS_NAME, tensors)
@@ -37,16 +37,16 @@ def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
 
 
 def load_edits(folder: str | Path) -> dict[str, Direction]:
-    """Read a catalogue.
+    """Read a catalogue of directions.
 
     Args:
-        folder: A folder written by `save_edits`.
+        folder: A folder that `save_edits` wrote.
 
     Returns:
         Directions by name, on the CPU.
 
     Raises:
-        WeightsError: A file is missing or damaged, or the two don't belong together.
+        WeightsError: A file is missing or damaged, or the two files don't belong together.
     """
     folder = Path(folder)
     config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
@@ -66,7 +66,7 @@ def shipped_edits() -> dict[str, Direction]:
 
     Returns:
         `smile`, `age` (positive: older), `pose` (positive: to the picture's right), `gender` (positive: more
-        feminine), `eyes_open` and `mouth_open`, each with the figures measured of it in `metrics`.
+        feminine), `eyes_open` and `mouth_open`, each with measurements in `metrics`.
 
     Raises:
         WeightsError: The package is damaged.

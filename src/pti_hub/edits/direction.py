@@ -16,17 +16,17 @@ from pti_hub.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """A way through latent space that changes one thing about the picture (Shen et al. 2020, InterfaceGAN).
+    """A direction in latent space that changes one property of the picture (Shen et al. 2020, InterfaceGAN).
 
     Args:
-        name: What it changes, e.g. `"age"`; it may not hold a `=`, which separates the strength on the command line.
+        name: The property, e.g. `"age"`; must not contain a `=`, which separates the strength on the command line.
         vector: The step of strength 1.0: floating point, `[w_dim]` for W (the same step in every layer), or
             `[num_ws, w_dim]` for W+.
-        provenance: Where it comes from, in words.
-        metrics: What was measured of it, of JSON's types.
+        provenance: Where the direction comes from, in words.
+        metrics: Measurements of the direction, in JSON's types.
 
     Raises:
-        InputError: The name is empty or holds a `=`, or the vector has another shape or type, or is not finite.
+        InputError: The name is empty or contains a `=`, or the vector has another shape or type, or is not finite.
     """
 
     name: str
@@ -49,34 +49,34 @@ class Direction:
 
     @property
     def space(self) -> str:
-        """`"W"`, or `"W+"` where layers differ."""
+        """`"W"`, or `"W+"` if the vector holds one step per layer."""
         return "W" if self.vector.ndim == 1 else "W+"
 
     def apply(self, ws: Tensor, strength: float = 1.0) -> Tensor:
-        """w + a·d.
+        """Move latents along the direction: w + a·d.
 
         Args:
             ws: `[B, num_ws, w_dim]`; for a direction in W also `[B, w_dim]`.
-            strength: a, in steps.
+            strength: Number of steps a.
 
         Returns:
             A new tensor like `ws`.
 
         Raises:
-            InputError: `ws` is of a shape that the direction does not fit.
+            InputError: The direction does not fit the shape of `ws`.
         """
         if ws.ndim not in (2, 3) or ws.shape[1:][-self.vector.ndim :] != self.vector.shape:
             raise InputError(
                 f"latent of shape {list(ws.shape)} was given to the {self.space} direction {self.name!r}; "
-                f"expected [B, num_ws, w_dim] that fits its {list(self.vector.shape)}"
+                f"expected [B, num_ws, w_dim] that fits the vector {list(self.vector.shape)}"
             )
         return ws + strength * self.vector.to(ws)
 
     def layers(self, first: int, last: int, num_ws: int) -> Direction:
-        """The same direction in some layers only, which leaves alone what the others paint.
+        """Limit the direction to some layers, so that what the other layers render does not change.
 
         Args:
-            first: First layer that moves, from 0, the coarsest.
+            first: First layer that moves; layer 0 is the coarsest.
             last: Last layer that moves.
             num_ws: Number of layers of the generator.
 
@@ -84,29 +84,29 @@ class Direction:
             A direction in W+.
 
         Raises:
-            InputError: There are no such layers, or the direction has another number of them.
+            InputError: The layers are out of range, or the direction has another number of layers.
         """
         if not 0 <= first <= last < num_ws:
             raise InputError(f"layers {first} to {last} of {num_ws}; expected 0 <= first <= last < {num_ws}")
         if self.vector.ndim == 2 and len(self.vector) != num_ws:
             raise InputError(f"direction {self.name!r} has {len(self.vector)} layers; expected num_ws={num_ws}")
         vector = torch.zeros(num_ws, self.vector.shape[-1], dtype=self.vector.dtype, device=self.vector.device)
-        moving = slice(first, last + 1)
-        vector[moving] = self.vector if self.vector.ndim == 1 else self.vector[moving]
+        selected = slice(first, last + 1)
+        vector[selected] = self.vector if self.vector.ndim == 1 else self.vector[selected]
         provenance = f"{self.provenance}; layers {first} to {last}".removeprefix("; ")
         return Direction(self.name, vector, provenance)
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A direction and how far to go along it.
+    """A direction and the strength of the edit along it.
 
     Args:
         direction: The direction.
-        strength: In steps of the direction; negative goes the other way.
+        strength: Number of the direction's steps; negative strengths go the opposite way.
 
     Raises:
-        InputError: The strength is no finite number.
+        InputError: The strength is not a finite number.
     """
 
     direction: Direction
@@ -121,16 +121,16 @@ class Edit:
 
 
 def check_amount(kind: str, amount: Any, name: str) -> None:
-    """Make sure that how far an edit goes is a finite number.
+    """Check that the strength or angle of an edit is a finite number.
 
     Args:
-        kind: What it is called in the message.
-        amount: The value.
-        name: The edit's name.
+        kind: What the message calls the amount, e.g. `"strength"`.
+        amount: The strength or angle.
+        name: Name of the edit.
 
     Raises:
-        InputError: It is something else.
+        InputError: The amount is not a finite number.
     """
-    good = isinstance(amount, Real) and not isinstance(amount, bool)
-    if not good or not math.isfinite(amount):
+    is_number = isinstance(amount, Real) and not isinstance(amount, bool)
+    if not is_number or not math.isfinite(amount):
         raise InputError(f"{kind} {amount!r} of {name!r}; expected a finite number")

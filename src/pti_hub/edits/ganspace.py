@@ -19,10 +19,10 @@ class GANSpace:
     """Principal components of a generator's W.
 
     Attributes:
-        components: `[w_dim, w_dim]`, orthonormal rows by falling variance; the entry largest in magnitude is
-            positive, so that signs are the same in every run.
-        deviations: `[w_dim]`, standard deviation of W along each.
-        num_samples: Number of w they were computed from.
+        components: `[w_dim, w_dim]`, orthonormal rows in order of decreasing variance. In each row the entry of largest
+            magnitude is positive, so that signs are the same in every run.
+        deviations: `[w_dim]`, standard deviation of W along each component.
+        num_samples: Number of w that the components were computed from.
     """
 
     components: Tensor
@@ -30,16 +30,16 @@ class GANSpace:
     num_samples: int
 
     def direction(self, component: int) -> Direction:
-        """One component as a direction, `"pc3"`, one standard deviation per step.
+        """One component as a direction such as `"pc3"`, with steps of one standard deviation.
 
         Args:
-            component: The component's number, from 0.
+            component: Index of the component, from 0.
 
         Returns:
             A direction in W.
 
         Raises:
-            InputError: There is no such component.
+            InputError: The index is out of range.
         """
         if component not in range(len(self.deviations)):
             raise InputError(f"component {component!r}; expected 0 to {len(self.deviations) - 1}")
@@ -52,12 +52,12 @@ def ganspace(generator: Generator, num_samples: int = 100_000, seed: int = 0) ->
     """Principal component analysis of W.
 
     Args:
-        generator: Its mapping network is sampled.
+        generator: The generator whose mapping network is sampled.
         num_samples: Number of z drawn.
         seed: Seed of the draw.
 
     Returns:
-        All components, on the CPU.
+        All `w_dim` components, on the CPU.
 
     Raises:
         InputError: There are fewer samples than dimensions.
@@ -69,13 +69,13 @@ def ganspace(generator: Generator, num_samples: int = 100_000, seed: int = 0) ->
     products = torch.zeros(generator.w_dim, generator.w_dim, dtype=torch.float64)
     for start in range(0, num_samples, _BATCH):
         z = torch.randn(min(_BATCH, num_samples - start), generator.z_dim, generator=random)
-        w = generator.mapping(z.to(generator.w_avg)).cpu().double()
+        w = generator.mapping(z.to(generator.w_avg)).cpu().double()  # [B, w_dim]
         total += w.sum(0)
         products += w.T @ w
     mean = total / num_samples
     covariance = (products - num_samples * torch.outer(mean, mean)) / (num_samples - 1)
     variances, vectors = torch.linalg.eigh(covariance)
-    components = vectors.T.flip(0)
+    components = vectors.T.flip(0)  # rows in order of decreasing variance
     largest = components.gather(1, components.abs().argmax(1, keepdim=True))
     deviations = variances.flip(0).clamp_min(0).sqrt()
     return GANSpace((components * largest.sign()).float(), deviations.float(), num_samples)

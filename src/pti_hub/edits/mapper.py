@@ -1,4 +1,4 @@
-"""Edits by a network that looks at the latent first: StyleCLIP's mappers (Patashnik et al. 2021, section 5)."""
+"""Edits that a network computes from the latent: StyleCLIP's mappers (Patashnik et al. 2021, section 5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pti_hub.errors import InputError
 from pti_hub.generators.layers import LEAKY_SLOPE, EqualLinear
 
 LEVELS = {"coarse": slice(0, 4), "medium": slice(4, 8), "fine": slice(8, None), "all": slice(None)}
-"""The layers that a part of a mapper looks at and moves."""
+"""The layers that each level of a mapper reads and moves."""
 
 _STEP = 0.1
 
@@ -24,15 +24,15 @@ _STEP = 0.1
 class LatentMapper(
     nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "image-editing", "styleclip"]
 ):
-    """M_t: a multi-layer perceptron a group of layers, from their ws to the way these are to go.
+    """StyleCLIP's mapper M_t: one multi-layer perceptron per level, from the ws of the level's layers to their offsets.
 
     Args:
-        levels: The groups it moves, of `LEVELS`; the others stay.
+        levels: Levels to move, from `LEVELS`; the other layers stay.
         w_dim: Width of w.
-        depth: Layers of each perceptron.
+        depth: Number of layers of each perceptron.
 
     Raises:
-        InputError: No such level, or a number out of range.
+        InputError: A level is unknown, or a number is out of range.
     """
 
     def __init__(self, levels: Sequence[str] = ("coarse", "medium", "fine"), w_dim: int = 512, depth: int = 4) -> None:
@@ -47,29 +47,29 @@ class LatentMapper(
         )
 
     def forward(self, ws: Tensor) -> Tensor:
-        """The way to go `[B, num_ws, w_dim]` from ws, likewise; the step of strength 1 is a tenth of it."""
-        moved = torch.zeros_like(ws)
+        """Offsets `[B, num_ws, w_dim]` for ws `[B, num_ws, w_dim]`; a step of strength 1 adds a tenth of them."""
+        offsets = torch.zeros_like(ws)
         for level, layers in self.levels.items():
-            x = ws[:, LEVELS[level]]
-            # Normalised over the layers, as its authors do.
+            x = ws[:, LEVELS[level]]  # [B, layers of the level, w_dim]
+            # As in the authors' code, the mean is over the layers, not over the entries of w.
             x = x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
             assert isinstance(layers, nn.ModuleList)
             for layer in layers:
                 x = F.leaky_relu(layer(x), LEAKY_SLOPE) * math.sqrt(2)
-            moved[:, LEVELS[level]] = x
-        return moved
+            offsets[:, LEVELS[level]] = x
+        return offsets
 
 
 @dataclass(frozen=True, eq=False)
 class MapperEdit:
-    """A mapper and how far to go its way.
+    """A mapper and the strength of the edit.
 
     Args:
         mapper: The mapper.
-        strength: In steps.
+        strength: Number of steps a; negative strengths go the opposite way.
 
     Raises:
-        InputError: The strength is no finite number.
+        InputError: The strength is not a finite number.
     """
 
     mapper: LatentMapper
@@ -80,14 +80,20 @@ class MapperEdit:
 
     @torch.no_grad()
     def apply(self, ws: Tensor) -> Tensor:
-        """w + 0.1 a·M_t(w), of and like ws `[B, num_ws, w_dim]`.
+        """The edited latent w + 0.1 a·M_t(w).
+
+        Args:
+            ws: `[B, num_ws, w_dim]`.
+
+        Returns:
+            A new tensor like `ws`.
 
         Raises:
-            InputError: The mapper is of another generator.
+            InputError: The mapper belongs to another generator.
         """
         first = next(self.mapper.parameters())
         if ws.ndim != 3 or ws.shape[-1] != first.shape[-1]:
             raise InputError(
-                f"a mapper of w_dim={first.shape[-1]} was given ws {list(ws.shape)}; give that generator's W+"
+                f"a mapper of w_dim={first.shape[-1]} was given ws {list(ws.shape)}; give a W+ code that fits"
             )
         return ws + _STEP * float(self.strength) * self.mapper.to(ws.device)(ws.to(first.dtype)).to(ws)

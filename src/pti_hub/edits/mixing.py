@@ -1,4 +1,4 @@
-"""Style mixing: some layers take another latent's style (Karras et al. 2019, section 3.1)."""
+"""Style mixing: some layers take the style of another latent (Karras et al. 2019, section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pti_hub.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class StyleMix:
-    """The source's w in layers `first` to `last`, one's own in the others.
+    """An edit that replaces w in layers `first` to `last` by the source's w.
 
     Args:
-        name: Whose style it is.
+        name: Name of the edit, e.g. `"mix:bob"`.
         source: `[w_dim]` or `[num_ws, w_dim]`.
-        first: First layer that is replaced, from 0, the coarsest.
-        last: Last layer that is replaced.
-        strength: 1 replaces, 0 leaves alone, values between lie on the line from one to the other.
+        first: First layer to replace; layer 0 is the coarsest.
+        last: Last layer to replace.
+        strength: 1 replaces w, 0 leaves w unchanged; other strengths interpolate or extrapolate linearly.
 
     Raises:
-        InputError: The strength is no finite number.
+        InputError: The strength is not a finite number.
     """
 
     name: str
@@ -44,7 +44,7 @@ class StyleMix:
             A new tensor like `ws`.
 
         Raises:
-            InputError: There are no such layers, or the source is of another generator.
+            InputError: The layers are out of range, or the source belongs to another generator.
         """
         num_ws, w_dim = ws.shape[1:]
         if not 0 <= self.first <= self.last < num_ws:
@@ -56,6 +56,6 @@ class StyleMix:
                 f"source {self.name!r} of shape {list(self.source.shape)}; expected [{w_dim}] or [{num_ws}, {w_dim}]"
             )
         mixed, layers = ws.clone(), slice(self.first, self.last + 1)
-        source = self.source.to(ws).expand(num_ws, w_dim)[layers]
+        source = self.source.to(ws).expand(num_ws, w_dim)[layers]  # [layers, w_dim]
         mixed[:, layers] += float(self.strength) * (source - mixed[:, layers])
         return mixed

@@ -1,4 +1,4 @@
-"""What a user writes as an edit, and what it means."""
+"""Parsing what users write as edits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit"
 AnyEdit: TypeAlias = "AppliedEdit | YawEdit"
 OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | LatentMapper | AnyEdit"
 EditInput: TypeAlias = "OneEdit | Sequence[OneEdit]"
-"""What a user may write as an edit."""
+"""What a user may pass as an edit."""
 
 _AMOUNT = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<degrees>°|deg)?", re.IGNORECASE)
 _LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
@@ -35,23 +35,24 @@ _SEED = re.compile(r"seed(?P<seed>\d{1,9})")
 
 @dataclass(frozen=True)
 class EditParser:
-    """What a user writes as an edit → edits.
+    """Turns what a user writes into edits.
 
     - `"smile"`: a direction of the catalogue;
-    - `"pc3"`: component 3 of GANSpace, one standard deviation per step;
+    - `"pc3"`: component 3 of GANSpace, with steps of one standard deviation;
     - `"sefa2"`: eigenvector 2 of SeFa;
-    - `"mix:bob"`: the style of an identity, taken from its first photograph where it has several; `"mix:seed42"`: a
-      random style;
-    - `"smile_layers4-7"`: any of these in layers 4 to 7 only; layer 0 is the coarsest.
+    - `"mix:bob"`: the style of an identity, from the first photograph if there are several; `"mix:seed42"`: the style
+      of a random face;
+    - `"smile_layers4-7"`: any of these, limited to layers 4 to 7; layer 0 is the coarsest.
 
-    A name can be followed by an amount: `"age=-2"` in steps, `"pose=5deg"` (or `5°`) in degrees of the head's yaw, as
+    An amount can follow a name: `"age=-2"` in steps, or `"pose=5deg"` (`"pose=5°"`) in degrees of the head's yaw, as
     measured in the picture.
 
     Args:
         catalogue: Directions by name.
-        generator: The generator that GANSpace's and SeFa's directions and random styles come from.
-        identities: Pivots by name.
-        components: Returns the generator's GANSpace, for a caller that keeps it; computed anew by default.
+        generator: The generator from which GANSpace's and SeFa's directions and random styles are computed.
+        identities: Pivots by the name of the identity.
+        components: Returns the generator's principal components, for callers that cache them; by default they are
+            computed whenever an edit needs them.
     """
 
     catalogue: Mapping[str, Direction]
@@ -63,11 +64,11 @@ class EditParser:
         """Turn what a user wrote into edits.
 
         Args:
-            edit: `None`, a text, a `(text, amount)`, a `Direction`, a `LatentMapper`, an `Edit`, a `StyleMix`, a
+            edit: `None`, a string, a pair `(name, amount)`, a `Direction`, a `LatentMapper`, an `Edit`, a `StyleMix`, a
                 `MapperEdit`, a `YawEdit`, or a sequence of these.
 
         Returns:
-            The edits in the order given; none for `None`.
+            The edits in the given order; an empty list for `None`.
 
         Raises:
             InputError: A name is unknown, an amount is not finite, or the edit has another type.
@@ -132,21 +133,21 @@ class EditParser:
                 return sefa(self.generator, number + 1, first or 0, last)[number]
             direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
         else:
-            near = difflib.get_close_matches(base, self.catalogue, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            similar = difflib.get_close_matches(base, self.catalogue, n=1)
+            hint = f"; did you mean {similar[0]!r}?" if similar else ""
             raise InputError(f"no edit is named {base!r}, there are {', '.join(self.catalogue) or 'none'}{hint}")
         if first is None or last is None:
             return direction
-        part = direction.layers(first, last, self.generator.num_ws)
-        return Direction(name, part.vector, part.provenance)
+        limited = direction.layers(first, last, self.generator.num_ws)
+        return Direction(name, limited.vector, limited.provenance)
 
     @torch.no_grad()
     def _style(self, source: str) -> Tensor:
-        for known in (source, f"{source}/1"):
-            if known in self.identities:
-                return self.identities[known]
+        for name in (source, f"{source}/1"):
+            if name in self.identities:
+                return self.identities[name]
         if match := _SEED.fullmatch(source):
             z = torch.randn(1, self.generator.z_dim, generator=torch.Generator().manual_seed(int(match["seed"])))
             return self.generator.mapping(z.to(self.generator.w_avg))[0]
-        known = ", ".join(self.identities) or "none"
-        raise InputError(f"no identity is named {source!r}, there are {known}; or mix a random style, e.g. mix:seed42")
+        names = ", ".join(self.identities) or "none"
+        raise InputError(f"no identity is named {source!r}, there are {names}; or mix a random style, e.g. mix:seed42")

@@ -1,4 +1,4 @@
-"""SeFa: directions read off the generator's weights, without a sample (Shen and Zhou 2021)."""
+"""SeFa: directions computed from the generator's weights, without samples (Shen and Zhou 2021)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pti_hub.generators import Generator
 
 @torch.no_grad()
 def sefa(generator: Generator, count: int = 5, first: int = 0, last: int | None = None) -> list[Direction]:
-    """The directions that change the styles of a range of layers most: eigenvectors of AᵀA.
+    """The directions that change the styles of some layers most: eigenvectors of AᵀA.
 
-    A stacks the modulation weights of those layers, each row of unit length. A step is one standard deviation of W
-    along an average direction, so steps of different directions compare.
+    A stacks the modulation weights of the layers, with each row scaled to unit length. A step is one standard deviation
+    of W along an average direction, so that steps along different directions are comparable.
 
     Args:
-        generator: Its modulation weights are read.
+        generator: The generator whose modulation weights are read.
         count: Number of directions.
-        first: First layer.
+        first: First layer; layer 0 is the coarsest.
         last: Last layer; the finest by default.
 
     Returns:
-        Directions in W+, which move these layers alone, by falling eigenvalue: `"sefa0_layers0-15"` and so on.
+        Directions in W+ that move only these layers, in order of decreasing eigenvalue: `"sefa0_layers0-15"` and so on.
 
     Raises:
-        InputError: There are no such layers, or fewer dimensions than directions.
+        InputError: The layers are out of range, or `count` is not between 1 and `w_dim`.
     """
     last = generator.num_ws - 1 if last is None else last
     if not 0 <= first <= last < generator.num_ws:
@@ -35,7 +35,7 @@ def sefa(generator: Generator, count: int = 5, first: int = 0, last: int | None 
     if not 1 <= count <= generator.w_dim:
         raise InputError(f"count={count}; expected 1 to w_dim={generator.w_dim}")
     rows = [w.double().cpu() for layer in generator.modulation_weights()[first : last + 1] for w in layer]
-    a = F.normalize(torch.cat(rows), dim=1)
+    a = F.normalize(torch.cat(rows), dim=1)  # [channels, w_dim]
     vectors = torch.linalg.eigh(a.T @ a).eigenvectors.T.flip(0)[:count]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     step = generator.w_std.item() / generator.w_dim**0.5

@@ -1,4 +1,4 @@
-"""Edits of a fixed magnitude: as far along a direction as turns the head by so many degrees (Table 2)."""
+"""Edits by an angle: as far along a direction as turns the head by a given number of degrees (Table 2)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pti_hub.edits.direction import Direction, Edit, check_amount
 from pti_hub.errors import FaceError, InputError
 
 TOLERANCE = 0.5
-"""Degrees by which the turn may miss; landmarks are whole pixels, which is about a third of a degree."""
+"""Largest error of the turn in degrees; landmarks are whole pixels, which is about a third of a degree."""
 
-_FIRST = 0.25
-_DOUBLINGS = 5
-_LOOKS = 24
+_FIRST_STRENGTH = 0.25
+_STRENGTHS_PER_SIDE = 5
+_MAX_MEASUREMENTS = 24
 
 
 @dataclass(frozen=True)
 class YawEdit:
-    """A direction and the yaw to change along it.
+    """A direction and the change of yaw to reach along it.
 
     Args:
         direction: The direction.
         degrees: Change of the head's yaw, positive to the picture's right.
 
     Raises:
-        InputError: The angle is no finite number.
+        InputError: The angle is not a finite number.
     """
 
     direction: Direction
@@ -35,58 +35,58 @@ class YawEdit:
         check_amount("angle", self.degrees, self.direction.name)
 
     def resolve(self, yaw: Callable[[float], float]) -> Edit:
-        """The edit that turns the head so far, found by looking at pictures.
+        """Find the strength that turns the head by the angle, by measuring pictures.
 
-        Doubles the strength until the angle is passed, first the way that looks right, then the other; closes in by
-        regula falsi.
+        The strength is doubled until the turn passes the angle, first with the more promising sign, then with the other
+        one. Regula falsi then narrows the interval.
 
         Args:
-            yaw: Yaw, in degrees, of the picture at a strength.
+            yaw: Measures the yaw, in degrees, of the picture at a strength.
 
         Returns:
-            The edit, within `TOLERANCE`.
+            The edit; its turn differs from the angle by at most `TOLERANCE`.
 
         Raises:
-            InputError: No strength up to 4, either way, turns the head so far.
+            InputError: No strength between -4 and 4 turns the head that far.
         """
         start = yaw(0.0)
-        miss = {0.0: -float(self.degrees)}
+        errors = {0.0: -float(self.degrees)}  # turn minus angle, by strength
 
-        def look(strength: float) -> bool:
-            miss[strength] = yaw(strength) - start - self.degrees
-            return abs(miss[strength]) <= TOLERANCE
+        def measure(strength: float) -> bool:
+            errors[strength] = yaw(strength) - start - self.degrees
+            return abs(errors[strength]) <= TOLERANCE
 
-        def near(strengths: Iterable[float]) -> float:
-            return min(strengths, key=lambda s: abs(miss[s]))
+        def closest(strengths: Iterable[float]) -> float:
+            return min(strengths, key=lambda s: abs(errors[s]))
 
-        # 1. A bracket: on one side or the other a strength that goes too far.
-        side, beyond = _FIRST, None
-        if abs(miss[0.0]) > TOLERANCE and not look(side):
-            if abs(miss[side]) > abs(miss[0.0]) and miss[side] * miss[0.0] > 0:
+        # 1. Find a strength, of either sign, that turns too far.
+        side, beyond = _FIRST_STRENGTH, None
+        if abs(errors[0.0]) > TOLERANCE and not measure(side):
+            if abs(errors[side]) > abs(errors[0.0]) and errors[side] * errors[0.0] > 0:
                 side = -side
-            for step in (side * 2**i for side in (side, -side) for i in range(_DOUBLINGS)):
+            for step in (side * 2**i for side in (side, -side) for i in range(_STRENGTHS_PER_SIDE)):
                 try:
-                    if step not in miss and look(step):
+                    if step not in errors and measure(step):
                         break
                 except FaceError:
-                    continue  # too far to be a face
-                if miss[step] * miss[0.0] < 0:
+                    continue  # at this strength the picture no longer shows a face
+                if errors[step] * errors[0.0] < 0:
                     beyond = step
                     break
-        # 2. Between the last strength that falls short and the first that goes too far.
-        while beyond is not None and abs(miss[near(miss)]) > TOLERANCE and len(miss) < _LOOKS:
-            same = [s for s, m in miss.items() if s * beyond >= 0 and abs(s) < abs(beyond) and m * miss[0.0] > 0]
-            a, b = max(same, key=abs), beyond
-            # Not too near either end, where the line through both would hardly move.
-            share = min(0.9, max(0.1, miss[a] / (miss[a] - miss[b])))
-            middle = a + share * (b - a)
-            look(middle)
-            if miss[middle] * miss[0.0] < 0:
+        # 2. Narrow the interval between a strength that turns too little and one that turns too far.
+        while beyond is not None and abs(errors[closest(errors)]) > TOLERANCE and len(errors) < _MAX_MEASUREMENTS:
+            short = [s for s, e in errors.items() if s * beyond >= 0 and abs(s) < abs(beyond) and e * errors[0.0] > 0]
+            a, b = max(short, key=abs), beyond
+            # Keep away from both ends, where regula falsi would hardly shrink the interval.
+            fraction = min(0.9, max(0.1, errors[a] / (errors[a] - errors[b])))
+            middle = a + fraction * (b - a)
+            measure(middle)
+            if errors[middle] * errors[0.0] < 0:
                 beyond = middle
-        best = near(miss)
-        if abs(miss[best]) > TOLERANCE:
+        best = closest(errors)
+        if abs(errors[best]) > TOLERANCE:
             raise InputError(
                 f"{self.direction.name!r} comes no nearer to a turn of {self.degrees:g}° than "
-                f"{miss[best] + self.degrees:.1f}°, at strength {best:g}; ask for less or take another direction"
+                f"{errors[best] + self.degrees:.1f}°, at strength {best:g}; give a smaller angle or another direction"
             )
         return Edit(self.direction, best)

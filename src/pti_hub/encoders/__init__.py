@@ -1,4 +1,4 @@
-"""Networks from pictures to latents and to identities."""
+"""Encoder networks: from pictures to latents, and from faces to identity embeddings."""
 
 from pti_hub.encoders.arcface import ArcFace
 from pti_hub.encoders.light import LightEncoder, shipped_encoder

@@ -1,4 +1,4 @@
-"""ArcFace's embedding of a face (Deng et al. 2019), the identity measure of e4e, pSp and the paper."""
+"""ArcFace's face embedding (Deng et al. 2019), the identity measure of e4e, pSp and the paper on Pivotal Tuning."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pti_hub.faces import Face, align
 from pti_hub.images import to_tensor
 from pti_hub.storage import fetch_folder, load_network
 
-# The part of an FFHQ-aligned picture of 256² that holds the face: top, bottom, left, right.
+# The face region of an FFHQ-aligned picture of 256² pixels: top, bottom, left, right.
 _CROP = (35, 223, 32, 220)
 
 
 class ArcFace(ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=["face-recognition"]):
-    """IR-SE50 with its head: pictures to points on a sphere, near each other if they show one person."""
+    """IR-SE50 with ArcFace's head: maps pictures of the same person to nearby points on a sphere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,26 +31,29 @@ class ArcFace(ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=[
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> ArcFace:
-        """The network of a folder that `pti-hub convert` wrote, or of a Hub repository.
+        """Load the network from a folder that `pti-hub convert` wrote, or from a Hub repository.
 
         Raises:
-            WeightsError: It can't be had, is damaged or of another network.
+            WeightsError: The weights can't be found or fetched, are damaged, or belong to another network.
         """
         return load_network(cls, {}, fetch_folder(name_or_path) / "model.safetensors")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Unit vectors `[B, 512]` of FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1]; differentiable."""
+        """Map FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1] to unit vectors `[B, 512]`; differentiable."""
         top, bottom, left, right = _CROP
-        faces = F.adaptive_avg_pool2d(images, 256)[:, :, top:bottom, left:right]
+        faces = F.adaptive_avg_pool2d(images, 256)[:, :, top:bottom, left:right]  # [B, 3, 188, 188]
         return F.normalize(self.output_layer(self.features(F.adaptive_avg_pool2d(faces, 112))[-1]))
 
     @torch.no_grad()
     def embedding(self, picture: Image.Image, face: Face) -> np.ndarray:
-        """As `pti_hub.faces.embedding`, for `pti_hub.faces.identity_distance`: unit vector `[512]` of one face.
+        """Embed one face of a picture; has the signature of `pti_hub.faces.embedding`.
 
         Args:
             picture: The picture, of any size.
-            face: One of its faces.
+            face: A face in the picture.
+
+        Returns:
+            Unit vector `[512]`; compare two with `pti_hub.faces.identity_distance`.
         """
         device = next(self.parameters()).device
         image = to_tensor(align(picture, face.landmarks, 256), 256).to(device)

@@ -1,6 +1,6 @@
 """The residual network with squeeze and excitation that e4e, pSp and ArcFace share (Deng et al. 2019, Hu et al. 2018).
 
-Parameters have the names they have in the published files.
+Parameters have the same names as in the published files.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Channels and number of units of the four stages; each begins by halving the size.
+# Channels and number of units of the four stages; the first unit of a stage halves height and width.
 _STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by what the mean over all pixels says of it."""
+    """Scales each channel by a factor that is computed from all channels' means over pixels."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -22,12 +22,12 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(channels // reduction, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, H, W]`, scaled."""
+        """`[B, C, H, W]` to `[B, C, H, W]`."""
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
 class Unit(nn.Module):
-    """Two 3×3 convolutions beside a shortcut."""
+    """Residual unit: two 3×3 convolutions with squeeze and excitation, plus a shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -64,14 +64,17 @@ class ResidualBody(nn.Module):
         self.body = nn.Sequential(*map(Unit, [64, *widths], widths, strides))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each stage ends with: 64, 128, 256 and 512 channels at 1/2, 1/4, 1/8 and 1/16 of the size.
+        """The outputs of the four stages.
 
         Args:
             images: `[B, 3, H, W]` in [-1, 1].
+
+        Returns:
+            Features of 64, 128, 256 and 512 channels at 1/2, 1/4, 1/8 and 1/16 of the pictures' size.
         """
-        x, found, done = self.input_layer(images), [], 0
+        x, outputs, start = self.input_layer(images), [], 0
         for _, units in _STAGES:
-            x = self.body[done : done + units](x)
-            done += units
-            found.append(x)
-        return found
+            x = self.body[start : start + units](x)
+            start += units
+            outputs.append(x)
+        return outputs

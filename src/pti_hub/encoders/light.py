@@ -1,4 +1,4 @@
-"""An encoder small enough to be taught on a laptop: AlexNet's convolutions and a head to W, or to W+ close to W."""
+"""An encoder small enough to train on a laptop: AlexNet's convolutions and a head to W, or to W+ close to W."""
 
 from __future__ import annotations
 
@@ -21,29 +21,32 @@ Space = Literal["w", "w+"]
 SHIPPED = Path(str(files("pti_hub.encoders"))) / "data" / "mobilestylegan-ffhq"
 FILES = ("config.json", "model.safetensors")
 
-# Activations of the body that the head looks at, and their channels: fine for colour and hair, coarse for the rest.
+# Positions of the body's activations that the head reads, and their channels: a fine activation for colour and hair,
+# coarse ones for the rest.
 _TAPS = {4: 192, 7: 384, 11: 256}
+# Channels of the head's two convolutions, and rank of the offsets in W+.
 _REDUCED, _LAST, _OFFSETS = 160, 64, 64
 
 
 class LightEncoder(
     nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion", "encoder"]
 ):
-    """Pictures to latents in a few milliseconds; fulfils the `Encoder` protocol.
+    """Maps pictures to latents in a few milliseconds; implements the `Encoder` protocol.
 
-    Random until taught (`examples/train_encoder.py`). With 512 wide latents it has 3.9 million weights, 64 % of them in
-    the body.
+    Weights are random until trained (`examples/train_encoder.py`). For latents of width 512 the encoder has 3.9 million
+    weights, 64 % of them in the body.
 
     Args:
         w_dim: Width of w.
         num_ws: Number of layers of the generator.
-        space: `"w"` gives one w; `"w+"` that w and a small offset from it for every layer, as e4e does (Tov et al.
-            2021, section 4.1).
-        resolution: Height and width of the pictures it takes, in pixels.
-        num_axes: Axes of the gradient preconditioner that it keeps, by which its latents are refined; 0 for none.
+        space: `"w"` gives one w; `"w+"` gives a w and, for every layer, a small offset from that w, as in e4e (Tov et
+            al. 2021, section 4.1).
+        resolution: Height and width of the input pictures, in pixels.
+        num_axes: Number of axes of the gradient preconditioner that is saved with the encoder and used to refine
+            latents; 0 for no preconditioner.
 
     Raises:
-        InputError: No such space, or a number out of range.
+        InputError: The space is unknown, or a number is out of range.
     """
 
     axes: Tensor
@@ -72,13 +75,13 @@ class LightEncoder(
         self.body = alex_features()
         self.reduce = nn.Conv2d(sum(_TAPS.values()), _REDUCED, 1)
         self.shrink = nn.Conv2d(_REDUCED, _LAST, 3, 2, 1)
-        # Stride 4, then two poolings, then the head's own stride.
+        # The body has stride 4 and two poolings; the head's second convolution halves the size again.
         side = (((resolution - 7) // 4 + 1 - 3) // 2 + 1 - 3) // 2 + 1
         features = _LAST * ((side + 1) // 2) ** 2
         self.to_w = nn.Linear(features, w_dim)
         if space == "w+":
             self.to_offsets = nn.Linear(features, _OFFSETS)
-            # Zero, so that W+ begins as W.
+            # Zero, so that training starts in W.
             self.offset_bases = nn.Parameter(torch.zeros(num_ws, _OFFSETS, w_dim))
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.register_buffer("w_scale", torch.ones(w_dim))
@@ -91,10 +94,10 @@ class LightEncoder(
 
     @property
     def preconditioner(self) -> GradientPreconditioner | None:
-        """How sensitive its generator's pictures are to w, along `num_axes` axes; `None` where that number is 0.
+        """The generator's gradient preconditioner, with `num_axes` axes; `None` if `num_axes` is 0.
 
         Raises:
-            InputError: One with another number of axes, or of another W, is set.
+            InputError: The preconditioner to set has another number of axes, or another width of w.
         """
         return GradientPreconditioner(self.axes.float(), self.sensitivity.float()) if self.num_axes else None
 
@@ -109,16 +112,16 @@ class LightEncoder(
         self.sensitivity.copy_(preconditioner.sensitivity)
 
     def forward(self, images: Tensor) -> Tensor:
-        """w `[B, w_dim]`, or ws `[B, num_ws, w_dim]`, of pictures `[B, 3, resolution, resolution]` in [-1, 1]."""
+        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to w `[B, w_dim]` or ws `[B, num_ws, w_dim]`."""
         x = ((images - self.mean) / self.std).to(self.to_w.weight.dtype, memory_format=torch.channels_last)
-        seen = []
+        activations = []
         for i, layer in enumerate(self.body):
             x = layer(x)
             if i in _TAPS:
-                seen.append(x)
-        # As coarse as the others.
-        seen[0] = F.avg_pool2d(seen[0], 3, 2)
-        x = F.leaky_relu(self.reduce(torch.cat(seen, 1)), 0.2)
+                activations.append(x)
+        # Bring the fine activation to the size of the coarse ones.
+        activations[0] = F.avg_pool2d(activations[0], 3, 2)
+        x = F.leaky_relu(self.reduce(torch.cat(activations, 1)), 0.2)
         x = F.leaky_relu(self.shrink(x), 0.2).flatten(1)
         w: Tensor = self.to_w(x).float() * self.w_scale + self.w_avg
         if self.space == "w":
@@ -128,7 +131,7 @@ class LightEncoder(
 
 
 def shipped_encoder() -> LightEncoder:
-    """The encoder that was taught for the default generator; the package holds its weights in half precision.
+    """The encoder trained for the default generator, whose weights the package holds in half precision.
 
     Raises:
         WeightsError: The package is damaged.

@@ -1,4 +1,4 @@
-"""Encoders from photographs to W+: e4e (Tov et al. 2021), pSp (Richardson et al. 2021), and their W variant."""
+"""Encoders from photographs to W+: e4e (Tov et al. 2021), pSp (Richardson et al. 2021), and their variant for W."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pti_hub.generators.layers import EqualLinear
 
 Kind = Literal["e4e", "psp", "w"]
 
-# Layers from which on the finer feature maps are looked at.
+# The first layers whose heads read the middle and the fine feature map; earlier layers read the coarse one.
 _MIDDLE, _FINE = 3, 7
 
 
 class MapToStyle(nn.Module):
-    """A feature map, halved until one pixel is left, to one latent."""
+    """Maps a feature map to one latent, by halving height and width until one pixel is left."""
 
     def __init__(self, channels: int, halvings: int) -> None:
         super().__init__()
-        # The published files number the activations as well.
+        # Activations are modules of their own, since the published files count them in the layer numbers.
         layers: list[nn.Module] = []
         for _ in range(halvings):
             layers += [nn.Conv2d(channels, channels, 3, 2, 1), nn.LeakyReLU(0.01)]
@@ -40,16 +40,16 @@ class MapToStyle(nn.Module):
 class StyleEncoder(
     ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion", "encoder"]
 ):
-    """A feature pyramid over IR-SE50, and a small head for each layer's w; fulfils the `Encoder` protocol.
+    """A feature pyramid over IR-SE50 with a small head for each layer's w; implements the `Encoder` protocol.
 
     Args:
         num_ws: Number of layers of the generator.
-        kind: `"e4e"`: the first head gives one w, the others a layer's offset from it; `"psp"`: each head gives its
-            layer's w; `"w"`: one w, of the last feature map's mean.
-        resolution: Height and width of the pictures it takes, in pixels.
+        kind: `"e4e"`: the first head gives one w, each other head its layer's offset from that w; `"psp"`: each head
+            gives its layer's w; `"w"`: one w for all layers, from the mean of the last feature map.
+        resolution: Height and width of the input pictures, in pixels.
 
     Raises:
-        InputError: No such kind, or a number out of range.
+        InputError: The kind is unknown, or a number is out of range.
     """
 
     latent_avg: Tensor
@@ -72,13 +72,13 @@ class StyleEncoder(
         self.latlayer2 = nn.Conv2d(128, 512, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """ws `[B, num_ws, 512]` of pictures `[B, 3, resolution, resolution]` in [-1, 1]."""
+        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to ws `[B, num_ws, 512]`."""
         _, fine, middle, coarse = self.features(images)
         if self.kind == "w":
-            w = self.linear(coarse.mean((2, 3)))
+            w = self.linear(coarse.mean((2, 3)))  # [B, 512]
             return w[:, None] + self.latent_avg
-        middle = _enlarged_plus(coarse, self.latlayer1(middle))
-        fine = _enlarged_plus(middle, self.latlayer2(fine))
+        middle = _upsample_and_add(coarse, self.latlayer1(middle))
+        fine = _upsample_and_add(middle, self.latlayer2(fine))
         ws = torch.stack(
             [style((coarse, middle, fine)[(i >= _MIDDLE) + (i >= _FINE)]) for i, style in enumerate(self.styles)], 1
         )
@@ -87,5 +87,5 @@ class StyleEncoder(
         return ws + self.latent_avg
 
 
-def _enlarged_plus(coarse: Tensor, fine: Tensor) -> Tensor:
+def _upsample_and_add(coarse: Tensor, fine: Tensor) -> Tensor:
     return F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=True) + fine

@@ -1,4 +1,4 @@
-"""Two folders of results side by side: what differs, photograph by photograph."""
+"""Paired comparison of two folders of results, photograph by photograph."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pti_hub.evaluation.results import Results, differences
 from pti_hub.evaluation.tables import EXHIBITS, Cell, Measure, cell, values_of
 from pti_hub.storage import write_text
 
-_FEWEST = 5
+_MIN_PHOTOGRAPHS = 5
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One measure of one method in both folders, over the photographs that both have.
+    """One measure of one method in both folders, over the photographs that both folders have.
 
     Attributes:
-        method: The method.
-        label: What was measured.
-        better: 1 if more is better, -1 if less is, 0 where it depends.
+        method: Name of the method.
+        label: Label of the measure.
+        better: 1 if higher is better, -1 if lower is better, 0 if neither.
         a: Mean in the first folder.
-        b: Mean in the second.
-        difference: Mean of b − a over photographs, with its 95 % bootstrap interval.
+        b: Mean in the second folder.
+        difference: Mean of b − a over photographs, with a 95 % bootstrap interval.
     """
 
     method: str
@@ -37,24 +37,24 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """Which folder is better, where the interval of at least five photographs leaves 0 out."""
+        """The better folder, `"first"` or `"second"`; empty if the interval includes 0 or has too few photographs."""
         low, high = self.difference.low, self.difference.high
-        # An interval of a handful of photographs is narrower than what is known.
-        if not self.better or low <= 0 <= high or self.difference.count < _FEWEST:
+        # A bootstrap interval over a handful of photographs is too narrow.
+        if not self.better or low <= 0 <= high or self.difference.count < _MIN_PHOTOGRAPHS:
             return ""
         return "second" if (low > 0) == (self.better > 0) else "first"
 
 
 class Comparison:
-    """Paired differences of two folders' results.
+    """Paired differences between the results in two folders.
 
     Args:
         a: A folder that `examples/evaluate.py` wrote.
-        b: Another.
+        b: Another such folder.
 
     Raises:
-        InputError: One holds no results, or they have no photograph measured with one method in common.
-        WeightsError: A line is damaged.
+        InputError: A folder holds no results, or no photograph was measured with the same method in both folders.
+        WeightsError: A line of a results file is damaged.
     """
 
     def __init__(self, a: str | Path, b: str | Path) -> None:
@@ -77,12 +77,12 @@ class Comparison:
         if not self.pairs:
             raise InputError(
                 f"{a} and {b} have no photograph measured with the same method: the first has "
-                f"{', '.join(first.methods)} on {len(first.images)}, the second {', '.join(second.methods)} on "
-                f"{len(second.images)}; measure the same ones in both"
+                f"{', '.join(first.methods)} on {len(first.images)} photographs, the second "
+                f"{', '.join(second.methods)} on {len(second.images)}; measure the same photographs and methods in both"
             )
 
     def to_markdown(self) -> str:
-        """A table with both means, their difference and who is better beyond its interval."""
+        """A table of both means, their difference, and the better folder where the interval excludes 0."""
         lines = [f"First: {self.folders[0]}. Second: {self.folders[1]}.", ""]
         if self.settings:
             lines += [f"Their settings differ: {self.settings}.", ""]
@@ -97,7 +97,7 @@ class Comparison:
         return "\n".join(lines)
 
     def to_csv(self) -> str:
-        """A line a number."""
+        """A CSV table with one line per method and measure."""
         lines = ["method,measure,first,second,difference,low,high,count"]
         for p in self.pairs:
             d = p.difference
@@ -108,7 +108,7 @@ class Comparison:
         """Write compare.md and compare.csv.
 
         Raises:
-            SaveError: The disk is full, or the place is not writable.
+            SaveError: The disk is full, or the folder is not writable.
         """
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "compare.md", self.to_markdown())

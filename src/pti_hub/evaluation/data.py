@@ -1,4 +1,4 @@
-"""Photographs to evaluate on: a folder, or a data set of the Hub, streamed."""
+"""Photographs to evaluate on, from a folder or streamed from a data set on the Hub."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CELEBA_HQ = "mattymchen/celeba-hq"
 
 @dataclass(frozen=True)
 class Photograph:
-    """One of a data set.
+    """A photograph of a data set.
 
     Attributes:
-        name: File name, below the folder, or number, by which it is known again.
-        image: The picture; none where it can't be read.
-        problem: Why not.
+        name: Path below the folder, file name, or number; identifies the photograph in the results.
+        image: The picture; `None` if it can't be read.
+        problem: Why the picture can't be read, else `None`.
     """
 
     name: str
@@ -35,16 +35,16 @@ class Photograph:
 def open_photographs(
     source: str | Path = CELEBA_HQ, count: int | None = None, split: str = "train", column: str | None = None
 ) -> Iterator[Photograph]:
-    """The first photographs of a data set, in its order; nothing is downloaded that is not looked at.
+    """Read the first photographs of a data set in order; only these are downloaded.
 
     Args:
         source: A folder of pictures, or a data set on the Hub.
-        count: How many; all by default.
-        split: Of a Hub's data set.
-        column: Which holds the pictures; by default the only one that does.
+        count: Number of photographs; all by default.
+        split: Split of a data set on the Hub.
+        column: Column of the pictures; by default the only column that holds pictures.
 
     Yields:
-        Photographs; one that can't be read comes with the reason in place of the picture.
+        Photographs; for a picture that can't be read, the photograph holds the reason instead.
 
     Raises:
         InputError: There is no such data set, it is empty, or it has no column of pictures.
@@ -59,28 +59,28 @@ def open_photographs(
     folder = Path(source)
     try:
         if folder.is_dir():
-            # Not by its own loader, which takes words in names, such as test, for splits, and brackets for patterns.
-            known = Image.registered_extensions()
-            paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
+            # The loader of `datasets` would take words in names, such as test, for splits, and brackets for patterns.
+            suffixes = Image.registered_extensions()
+            paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
             pictures = datasets.Features({"image": datasets.Image(decode=False)})
             rows = datasets.Dataset.from_dict({"image": paths}, pictures).to_iterable_dataset()
         else:
             rows = datasets.load_dataset(str(source), split=split, streaming=True)
         columns = dict(rows.features or {})
-    # What is wrong with a data set surfaces as whatever its reader raises.
+    # The readers of data sets can raise nearly anything.
     except Exception as error:
         raise InputError(
             f"{source} can't be read ({one_line(error)}); give a folder of pictures or a data set's id"
         ) from error
-    pictured = [name for name, feature in columns.items() if isinstance(feature, datasets.Image)]
-    if column is None and len(pictured) == 1:
-        column = pictured[0]
-    if column not in pictured:
+    picture_columns = [name for name, feature in columns.items() if isinstance(feature, datasets.Image)]
+    if column is None and len(picture_columns) == 1:
+        column = picture_columns[0]
+    if column not in picture_columns:
         raise InputError(
             f"{source} has the columns {', '.join(columns) or 'none'}, of which "
-            f"{', '.join(pictured) or 'none'} hold pictures; {column!r} was asked for"
+            f"{', '.join(picture_columns) or 'none'} hold pictures; {column!r} was asked for"
             if column is not None
-            else f"{source} has the columns {', '.join(columns) or 'none'}; expected one of pictures, or tell which"
+            else f"{source} has the columns {', '.join(columns) or 'none'}; choose one of pictures with --column"
         )
     assert column is not None
     # Undecoded, so that one damaged file does not end the run.
@@ -88,7 +88,7 @@ def open_photographs(
     names: set[str] = set()
     for i, row in enumerate(_reading(rows if count is None else rows.take(count), source)):
         name = _name((row[column] or {}).get("path"), folder)
-        # A data set may call several pictures alike.
+        # Several pictures of a data set may have the same name.
         name = f"{i:06d}{name and '-'}{name}" if not name or name in names else name
         names.add(name)
         yield _photograph(name, row[column])
@@ -97,23 +97,23 @@ def open_photographs(
 
 
 def _reading(rows: Iterable[dict[str, Any]], source: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows; what goes wrong on the way is one line."""
+    """The rows; an error on the way becomes one line."""
     try:
         yield from rows
     except Exception as error:
-        raise InputError(f"{source} can't be read any further ({one_line(error)}); the same call goes on") from error
+        raise InputError(f"{source} can't be read any further ({one_line(error)}); the same call resumes") from error
 
 
 def _name(path: str | None, folder: Path) -> str:
     if path is None:
         return ""
-    # Of an archive's address what is inside it.
+    # The address of a file in an archive is FILE::ARCHIVE.
     path = path.partition("::")[0]
     try:
         name = Path(path).resolve().relative_to(folder.resolve()).as_posix()
     except ValueError:
         name = Path(path).name
-    # A file's name need not be text.
+    # A file name need not be valid text.
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -128,7 +128,7 @@ def _photograph(name: str, entry: Any) -> Photograph:
                 return Photograph(name, load_image(image))
         if path is not None:
             return Photograph(name, load_image(path))
-    # Pillow's readers, and those of the net, raise whatever they like.
+    # Pillow's readers and remote file systems can raise nearly anything.
     except Exception as error:
         return Photograph(name, None, one_line(error))
     return Photograph(name, None, "no picture in this row")

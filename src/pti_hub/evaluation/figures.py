@@ -1,4 +1,4 @@
-"""Plots and contact sheets."""
+"""Plots and contact sheets of results."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SIDES = ("target", "random latents")
 
 
 def draw(name: str, results: Results, methods: Sequence[str] | None = None) -> list[Path]:
-    """Write the pictures of one of `EXHIBITS` into the results' folder.
+    """Draw one of `EXHIBITS` into the results' folder.
 
     Args:
-        name: Its name.
-        results: What was measured.
-        methods: Which methods, in which order; all that were measured by default.
+        name: Name of the table or figure in `EXHIBITS`.
+        results: The measurements.
+        methods: Methods to show, in order; by default all that were measured.
 
     Returns:
         The files: `NAME.png`, a plot of the table, and contact sheets `NAME-1.jpg`, …, of six photographs each.
 
     Raises:
         MissingDependencyError: The package `matplotlib` is not installed.
-        SaveError: The disk is full, or the place is not writable.
+        SaveError: The disk is full, or the folder is not writable.
     """
     table, files = Table(name, results, methods), []
     if table.measures:
@@ -60,7 +60,7 @@ def _save_plot(plot: Callable[[Table, Any], Any], table: Table, path: Path) -> N
 
 
 def _dots(table: Table, figure: Any) -> None:
-    """Every photograph a dot, means with their intervals beside them."""
+    """One dot per photograph, and beside the dots each method's mean with its interval."""
     columns = 3
     rows = -(-len(table.measures) // columns)
     figure.set_size_inches(8, 2.4 * rows)
@@ -77,7 +77,7 @@ def _dots(table: Table, figure: Any) -> None:
         axis.set_xticks(range(len(table.methods)), table.methods, rotation=30, ha="right", fontsize=7)
         axis.tick_params(axis="y", labelsize=7)
         axis.margins(x=0.25)
-    figure.text(0.995, 0.002, "dotted: the paper's figure", ha="right", va="bottom", fontsize=6, color="0.3")
+    figure.text(0.995, 0.002, "dotted: the paper's number", ha="right", va="bottom", fontsize=6, color="0.3")
 
 
 def _bars(table: Table, figure: Any) -> None:
@@ -87,7 +87,7 @@ def _bars(table: Table, figure: Any) -> None:
     for i, quantity in enumerate(("LPIPS", "MSE")):
         axis = figure.add_subplot(1, 2, i + 1)
         for k, method in enumerate(table.methods):
-            cells = [table.cells.get((f"{quantity}, {what}", method), cell([])) for what in _SIDES]
+            cells = [table.cells.get((f"{quantity}, {side}", method), cell([])) for side in _SIDES]
             errors = [[c.mean - c.low for c in cells], [c.high - c.mean for c in cells]]
             axis.bar([x + k * width for x in (0, 1)], [c.mean for c in cells], width, yerr=errors, label=method)
         middle = (len(table.methods) - 1) * width / 2
@@ -102,9 +102,9 @@ def _lines(table: Table, figure: Any) -> None:
     methods = {f"pti_alpha{alpha}": alpha for alpha in ALPHAS if f"pti_alpha{alpha}" in table.methods}
     for i, quantity in enumerate(("LPIPS", "MSE")):
         axis = figure.add_subplot(1, 2, i + 1)
-        for k, what in enumerate(_SIDES):
-            means = {m: table.cells.get((f"{quantity}, {what}", m), cell([])).mean for m in (*methods, "pti")}
-            axis.plot(list(methods.values()), [means[m] for m in methods], "o-", color=f"C{k}", label=what)
+        for k, side in enumerate(_SIDES):
+            means = {m: table.cells.get((f"{quantity}, {side}", m), cell([])).mean for m in (*methods, "pti")}
+            axis.plot(list(methods.values()), [means[m] for m in methods], "o-", color=f"C{k}", label=side)
             axis.axhline(means["pti"], color=f"C{k}", linestyle=":")
         if methods:
             axis.set_xscale("log", base=2)
@@ -117,24 +117,24 @@ _PLOTS: dict[str, Callable[[Table, Any], None]] = {"figure15": _bars, "figure17"
 
 
 def _sheets(table: Table, results: Results) -> list[Path]:
-    """Six photographs a sheet, a row a method: the photograph, the reconstruction, edits of it."""
+    """Contact sheets of six photographs, one row per photograph and method: photograph, reconstruction, edits."""
     images = [i for i in results.images if any(results.pictures(i, method) for method in table.methods)]
-    shown = list(dict.fromkeys(what for i in images for m in table.methods for what in results.pictures(i, m)))
+    kinds = list(dict.fromkeys(kind for i in images for m in table.methods for kind in results.pictures(i, m)))
     font, files = ImageFont.load_default(12), []
     for start in range(0, len(images), _PAGE):
         page = images[start : start + _PAGE]
         height = _LABEL + len(page) * len(table.methods) * (_TILE + _LABEL)
-        sheet = Image.new("RGB", ((1 + len(shown)) * _TILE, height), "white")
+        sheet = Image.new("RGB", ((1 + len(kinds)) * _TILE, height), "white")
         pen, y = ImageDraw.Draw(sheet), 0
-        for x, what in enumerate(["photograph", *shown]):
-            pen.text((x * _TILE + 4, 2), what, "black", font)
+        for x, kind in enumerate(["photograph", *kinds]):
+            pen.text((x * _TILE + 4, 2), kind, "black", font)
         y += _LABEL
         for image in page:
             for method in table.methods:
                 tiles = {"photograph": results.pictures(image, "photograph").get("photograph")}
                 tiles |= results.pictures(image, method)
-                for x, what in enumerate(["photograph", *shown]):
-                    if path := tiles.get(what):
+                for x, kind in enumerate(["photograph", *kinds]):
+                    if path := tiles.get(kind):
                         with Image.open(path) as tile:
                             sheet.paste(tile.resize((_TILE, _TILE), Image.Resampling.LANCZOS), (x * _TILE, y))
                 pen.text((4, y + _TILE + 1), f"{image}, {method}", "black", font)

@@ -1,4 +1,4 @@
-"""What the paper measures of one photograph and one method."""
+"""The paper's measurements for one method on one photograph."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines import PTIPipeline
 
 METRICS = ("reconstruction", "identity", "edits", "drift", "fid")
-"""Groups of numbers: how near the picture is; whose face it is; the same after edits; how far random latents' pictures
-went; how far their distribution went."""
+"""Groups of numbers: distance between reconstruction and photograph; identity; identity and pose after edits; change of
+random latents' pictures; change of the distribution of random samples."""
 
 PICTURES = "pictures"
-"""The group of small pictures to look at, beside `METRICS`."""
+"""The group of small pictures for viewing, in addition to `METRICS`."""
 
 EDITS = ("pose", "smile", "age")
-"""The edits of Table 2, one step each way alone, one step each in sequence."""
+"""The edits of Table 2: each alone, by one step either way, and all in sequence, by one step each."""
 
 _SMALL = 256
 _DEGREES = (5, -5, 10, -10)
@@ -43,11 +43,12 @@ _DEGREES = (5, -5, 10, -10)
 
 @dataclass(frozen=True)
 class Measured:
-    """One method on one photograph.
+    """Measurements of one method on one photograph.
 
     Attributes:
         values: Numbers by name; see `Measurements.__call__`.
-        pictures: By what they show: `"reconstruction"`, an edit, or `"all"` edits in sequence; 256² px.
+        pictures: Pictures of 256² px by what they show: `"reconstruction"`, an edit's name, or `"all"` for all edits in
+            sequence.
     """
 
     values: dict[str, float]
@@ -55,14 +56,14 @@ class Measured:
 
 
 class Measurements:
-    """Measures methods on photographs, and keeps what several methods share.
+    """Measures methods on photographs, and caches what several methods share.
 
     Args:
-        pipe: The pipeline; its own projector and tuner are not used.
+        pipe: The pipeline; the methods replace its projector and tuner.
         seed: Seed of projection and tuning.
-        identity: Embedding of a face in a picture; dlib's by default, or that of `pti_hub.encoders.ArcFace`.
-        latents: Random latents of the drift.
-        samples: Random samples of the distributions' distance.
+        identity: Embeds a face in a picture: dlib's embedding by default, or `ArcFace.embedding` of `pti_hub.encoders`.
+        latents: Number of random latents for the group `"drift"`.
+        samples: Number of random samples for the group `"fid"`.
 
     Raises:
         MissingDependencyError: The package `torchmetrics` is not installed.
@@ -90,11 +91,11 @@ class Measurements:
         self._target: Tensor | None = None
 
     def check(self, groups: Collection[str]) -> None:
-        """Make sure that these groups can be measured: call it before long work.
+        """Check, before long work, that these groups can be measured.
 
         Raises:
-            InputError: There is no such group, or the pipeline lacks what it takes.
-            MissingDependencyError: A package is not installed, or its weights can't be had.
+            InputError: A group is unknown, or the pipeline lacks something that a group needs.
+            MissingDependencyError: A package is not installed, or its weights can't be downloaded.
         """
         if unknown := [group for group in groups if group not in (*METRICS, PICTURES)]:
             raise InputError(f"no metric is named {', '.join(unknown)}; there are {', '.join(METRICS)}")
@@ -112,25 +113,26 @@ class Measurements:
 
         Args:
             method: The method.
-            photograph: Aligned as the generator needs it.
-            groups: Of `METRICS`, and `PICTURES`.
+            photograph: The photograph, aligned as the generator needs it.
+            groups: Groups from `METRICS`, and `PICTURES`.
 
         Returns:
-            Always `seconds` of projection and tuning, and `peak_gb`, the peak memory of the process or the GPU.
+            Always: `seconds` of projection and tuning, and `peak_gb`, the peak memory of the process or the GPU.
 
-            `"reconstruction"`: `lpips_alex`, `lpips_vgg` at full size and, with `_256`, at 256²; `mse` of pixel values
-            in [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper prints it; the pivot's
-            `latent_statistics`.
+            `"reconstruction"`: `lpips_alex` and `lpips_vgg` at full size, and with the suffix `_256` at 256²; `mse` of
+            pixel values in [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper reports it; and the
+            pivot's `latent_statistics`.
 
-            `"identity"`: `identity`, the cosine of the face's embedding with the photograph's. `"edits"`: that cosine
-            after edits, `identity_pose+1`, … , `identity_sequential`, `identity_yaw+5`, …; `yaw+1` and `yaw-1`, the
-            turn of the head in degrees. Not a number where no face was found.
+            `"identity"`: `identity`, the cosine similarity between the embeddings of the reconstructed face and of the
+            photographed face. `"edits"`: this similarity after edits, as `identity_pose+1`, …, `identity_sequential`,
+            `identity_yaw+5`, …; and the turn of the head in degrees, as `yaw+1` and `yaw-1`. Numbers are NaN where no
+            face was found.
 
-            `"drift"`: `drift_lpips` and `drift_mse` of random latents' pictures between the tuned and the original
-            generator (Fig. 15). `"fid"`: see `SampleDistance`.
+            `"drift"`: `drift_lpips` and `drift_mse` between the tuned and the original generator's pictures of random
+            latents (Fig. 15). `"fid"`: see `SampleDistance`.
 
         Raises:
-            InputError: There is no such group, or the pipeline lacks what it takes.
+            InputError: A group is unknown, or the pipeline lacks something that a group needs.
             MissingDependencyError: A package is not installed.
         """
         self.check(groups)
@@ -139,15 +141,15 @@ class Measurements:
         if self._target is None or not torch.equal(self._target, target):
             self._pivots.clear()
             self._target = target
-        _forget_peak(pipe.device)
-        # 1. The pivot, which a method and the same with tuning share.
+        _reset_peak(pipe.device)
+        # 1. The pivot, which a method with tuning shares with the same method without tuning.
         key = (type(method.projector), method.projector.config, id(getattr(method.projector, "encoder", None)))
         if key not in self._pivots:
             start = time.perf_counter()
             projection = method.projector.project(pipe.generator, pipe.projector_perceptual, target, self.seed)
             self._pivots[key] = projection.pivot, time.perf_counter() - start
         pivot, seconds = self._pivots[key]
-        # 2. Tuning, which may move the pivot.
+        # 2. Tuning, which may also move the pivot.
         deltas: Mapping[str, Tensor] = {}
         start = time.perf_counter()
         if method.tuner is not None:
@@ -166,10 +168,10 @@ class Measurements:
         if "fid" in groups:
             assert self._distance is not None
             values |= self._distance(weights)
-        look = _Look(pipe, Personalization(deltas, {"subject": pivot[0].cpu()}, pipe.base))
+        render = _Renderer(pipe, Personalization(deltas, {"subject": pivot[0].cpu()}, pipe.base))
         if {"identity", "edits"} & set(groups):
-            values |= self._identities(look, photograph, "edits" in groups)
-        return Measured(values, look.small() if PICTURES in groups else {})
+            values |= self._identities(render, photograph, "edits" in groups)
+        return Measured(values, render.small() if PICTURES in groups else {})
 
     def _reconstruction(self, picture: Tensor, target: Tensor) -> dict[str, float]:
         row: dict[str, Tensor] = {}
@@ -181,7 +183,7 @@ class Measurements:
         row["mse"] = F.mse_loss(picture, target)
         shown = picture.clamp(-1, 1)
         row["psnr"] = self._image.peak_signal_noise_ratio(shown, target, data_range=2.0)
-        # Five scales of an 11 px window need as much.
+        # The window of 11 px at five scales needs pictures larger than 160 px.
         if min(target.shape[2:]) > 160:
             similarity = self._image.multiscale_structural_similarity_index_measure(shown, target, data_range=2.0)
             row["ms_ssim"] = 1 - similarity
@@ -199,57 +201,58 @@ class Measurements:
         lpips, mse = (total / self.latents).tolist()
         return {"drift_lpips": lpips, "drift_mse": mse}
 
-    def _identities(self, look: _Look, photograph: Image.Image, edits: bool) -> dict[str, float]:
+    def _identities(self, render: _Renderer, photograph: Image.Image, edits: bool) -> dict[str, float]:
         original, _ = self._face(photograph)
-        plain, yaw = self._face(look())
+        plain, yaw = self._face(render())
         row = {"identity": similarity(original, plain)}
         if not edits:
             return row
         for edit in EDITS:
             for sign in (1, -1):
-                edited, turned = self._face(look((edit, float(sign))))
+                edited, turned = self._face(render((edit, float(sign))))
                 row[f"identity_{edit}{sign:+d}"] = similarity(original, edited)
                 if edit == "pose":
                     row[f"yaw{sign:+d}"] = abs(turned - yaw)
-        row["identity_sequential"] = similarity(original, self._face(look(*EDITS))[0])
+        row["identity_sequential"] = similarity(original, self._face(render(*EDITS))[0])
         for degrees in _DEGREES:
             try:
-                turned_picture = look(f"pose={degrees}deg")
+                turned_picture = render(f"pose={degrees}deg")
             except InputError:
-                # It does not turn so far, or no face is left.
+                # The direction does not turn the head that far, or no face is left.
                 row[f"identity_yaw{degrees:+d}"] = float("nan")
             else:
                 row[f"identity_yaw{degrees:+d}"] = similarity(original, self._face(turned_picture)[0])
         return row
 
     def _face(self, picture: Image.Image) -> tuple[np.ndarray, float]:
-        """Embedding and yaw of the widest face; not a number where there is none."""
+        """Embedding and yaw of the widest face; NaN if there is no face."""
         face = widest(FaceAnalyzer().detect(picture))
         if face is None:
             return np.full(1, np.nan, np.float32), float("nan")
         return self._embedding(picture, face), head_pose(face.landmarks).yaw
 
 
-class _Look:
-    """Pictures of one personalisation, each edit rendered once."""
+class _Renderer:
+    """Renders edits of one personalisation, each of them once."""
 
     def __init__(self, pipe: PTIPipeline, person: Personalization) -> None:
         self._pipe, self._person = pipe, person
         self._rendered: dict[tuple[Any, ...], Image.Image] = {}
 
     def __call__(self, *edits: Any) -> Image.Image:
-        # A bare name is one step of it.
+        # The name of an edit alone means one step.
         key = tuple((edit, 1.0) if edit in EDITS else edit for edit in edits)
         if key not in self._rendered:
             self._rendered[key] = self._pipe.edit(self._person, list(key) or None)[0]
         return self._rendered[key]
 
     def small(self) -> dict[str, Image.Image]:
-        known = [edit for edit in EDITS if edit in self._pipe.edits]
-        asked: dict[str, tuple[Any, ...]] = {"reconstruction": (), **{edit: ((edit, 1.0),) for edit in known}}
-        if len(known) > 1:
-            asked["all"] = tuple(known)
-        return {name: thumbnail(self(*edits)) for name, edits in asked.items()}
+        """Small pictures for viewing, by what they show."""
+        available = [edit for edit in EDITS if edit in self._pipe.edits]
+        views: dict[str, tuple[Any, ...]] = {"reconstruction": (), **{edit: ((edit, 1.0),) for edit in available}}
+        if len(available) > 1:
+            views["all"] = tuple(available)
+        return {name: thumbnail(self(*edits)) for name, edits in views.items()}
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
@@ -258,11 +261,11 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:
-    """A picture of 256² px."""
+    """A picture scaled to 256² px."""
     return picture.resize((_SMALL, _SMALL), Image.Resampling.LANCZOS)
 
 
-def _forget_peak(device: torch.device) -> None:
+def _reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -271,10 +274,10 @@ def _forget_peak(device: torch.device) -> None:
 
 
 def _peak(device: torch.device) -> float:
-    """Most memory since `_forget_peak`; where the system can't forget, since the process began."""
+    """Peak memory in GB since `_reset_peak`, or since the process began if the system can't reset the peak."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     with suppress(OSError, AttributeError):
-        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-        return int(cast("re.Match[str]", found)[1]) * 1024 / 1e9
+        match = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        return int(cast("re.Match[str]", match)[1]) * 1024 / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

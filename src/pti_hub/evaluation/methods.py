@@ -1,4 +1,4 @@
-"""The methods that the paper compares, by name, and how long each may take."""
+"""The methods that the paper compares, by name, and their schedules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pti_hub.projectors import (
 from pti_hub.tuners import PivotalTuner, PivotalTunerConfig
 
 ALPHAS = (2, 8, 16, 30, 60, 120)
-"""The α of Figure 17."""
+"""The values of α in Figure 17."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Method:
     """A way to invert a photograph.
 
     Attributes:
-        name: What it is called in results.
+        name: Name of the method in results.
         projector: Finds the pivot.
-        tuner: Tunes the generator around it; none leaves the generator alone.
+        tuner: Tunes the generator around the pivot; `None` leaves the generator unchanged.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long each part may take; the defaults are section 4.5's.
+    """Settings of the methods' parts; the defaults are those of the paper's section 4.5.
 
     Attributes:
         w: Projection into W.
         w_plus: Projection into W+.
-        encoder: Refinement of the encoder's latent, by default none.
-        tuning: Pivotal tuning; locality is left out by all but the methods that are about it.
-        locality: Pivotal tuning with locality.
+        encoder: Refinement of the encoder's latent; no refinement by default.
+        tuning: Pivotal tuning, for all methods except those on locality.
+        locality: Pivotal tuning with locality regularisation, for the methods on locality.
     """
 
     w: WProjectorConfig = dataclasses.field(default_factory=WProjectorConfig.paper)
@@ -70,20 +70,23 @@ class Schedule:
         tuning: PivotalTunerConfig | None = None,
         encoder: EncoderProjectorConfig | None = None,
     ) -> Schedule:
-        """The library's own schedule, or that of a pipeline's parts, and 500 steps in W+."""
+        """The package's default settings, or the given ones, with 500 steps in W+."""
         w, tuning = w or WProjectorConfig(), tuning or PivotalTunerConfig()
         locality = dataclasses.replace(tuning, locality_weight=0.1)
         w_plus = dataclasses.replace(w, num_steps=500)
         return cls(w, w_plus, encoder or REFINED, tuning, locality)
 
     def changed(self, settings: Sequence[str]) -> Schedule:
-        """A schedule with other values.
+        """A copy of the schedule with some settings changed.
 
         Args:
-            settings: Each `part.name=value`, say `w_plus.num_steps=300`.
+            settings: Changes `part.name=value`, such as `w_plus.num_steps=300`.
+
+        Returns:
+            The new schedule.
 
         Raises:
-            InputError: There is no such part or name, or it can't have that value.
+            InputError: The part or name is unknown, or the value is invalid.
         """
         schedule = self
         for setting in settings:
@@ -91,8 +94,8 @@ class Schedule:
             part, _, name = path.partition(".")
             config = getattr(schedule, part) if part in _names(schedule) else None
             if config is None or name not in _names(config):
-                known = f"of {part}: {', '.join(_names(config))}" if config else f"parts: {', '.join(_names(schedule))}"
-                raise InputError(f"{setting!r} sets nothing; expected PART.NAME=VALUE, {known}")
+                names = f"of {part}: {', '.join(_names(config))}" if config else f"parts: {', '.join(_names(schedule))}"
+                raise InputError(f"{setting!r} sets nothing; expected PART.NAME=VALUE, {names}")
             try:
                 value = json.loads(text)
             except ValueError:
@@ -108,13 +111,14 @@ def _names(config: object) -> list[str]:
 def _encoder(pipe: PTIPipeline, schedule: Schedule) -> Projector:
     if pipe.encoder is None:
         raise InputError(
-            f"{pipe.name!r} has no encoder; convert a checkpoint of e4e, teach one with examples/train_encoder.py, or "
-            "leave e4e and pti_e4e out"
+            f"{pipe.name!r} has no encoder; convert a checkpoint of e4e, train one with examples/train_encoder.py, or "
+            "leave out the methods e4e and pti_e4e"
         )
     return EncoderProjector(pipe.encoder, schedule.encoder)
 
 
 Maker = Callable[[str, PTIPipeline, Schedule], Method]
+"""Makes the method of a given name for a pipeline and a schedule."""
 
 
 def _maker(
@@ -134,47 +138,50 @@ def _w_plus(pipe: PTIPipeline, schedule: Schedule) -> Projector:
     return WPlusProjector(schedule.w_plus)
 
 
-def _moving(schedule: Schedule) -> PivotalTunerConfig:
+def _moving_pivot(schedule: Schedule) -> PivotalTunerConfig:
     return dataclasses.replace(schedule.tuning, pivot_learning_rate=5e-3)
 
 
-def _at(alpha: float) -> Callable[[Schedule], PivotalTunerConfig]:
+def _with_alpha(alpha: float) -> Callable[[Schedule], PivotalTunerConfig]:
     return lambda schedule: dataclasses.replace(schedule.locality, locality_alpha=float(alpha))
 
 
 METHODS: dict[str, Maker] = {
     "sg2": _maker(_w),
     "sg2_wplus": _maker(_w_plus),
-    # Whatever encoder the pipeline has.
+    # Uses whichever encoder the pipeline has.
     "e4e": _maker(_encoder),
     "pti": _maker(_w, lambda schedule: schedule.tuning),
     "pti_wplus": _maker(_w_plus, lambda schedule: schedule.tuning),
     "pti_e4e": _maker(_encoder, lambda schedule: schedule.tuning),
     # Fig. 16 C to F
     "pti_mean": _maker(lambda pipe, schedule: MeanProjector(), lambda schedule: schedule.tuning),
-    "pti_mean_moving": _maker(lambda pipe, schedule: MeanProjector(), _moving),
+    "pti_mean_moving": _maker(lambda pipe, schedule: MeanProjector(), _moving_pivot),
     "pti_random": _maker(lambda pipe, schedule: RandomProjector(), lambda schedule: schedule.tuning),
-    "pti_random_moving": _maker(lambda pipe, schedule: RandomProjector(), _moving),
+    "pti_random_moving": _maker(lambda pipe, schedule: RandomProjector(), _moving_pivot),
     # Fig. 15 and 17
     "pti_local": _maker(_w, lambda schedule: schedule.locality),
-    **{f"pti_alpha{alpha}": _maker(_w, _at(alpha)) for alpha in ALPHAS},
+    **{f"pti_alpha{alpha}": _maker(_w, _with_alpha(alpha)) for alpha in ALPHAS},
 }
-"""By name: what makes the method for a pipeline and a schedule. Add your own, and it is known by its name."""
+"""Makers of the methods, by name. Add a maker to use your own method by name."""
 
 
 def named_methods(names: Sequence[str], pipe: PTIPipeline, schedule: Schedule | None = None) -> list[Method]:
     """Methods by name.
 
     Args:
-        names: Of `METHODS`.
-        pipe: The pipeline; its encoder is that of `"e4e"`.
-        schedule: How long each part may take.
+        names: Names from `METHODS`.
+        pipe: The pipeline, which provides the encoder of `"e4e"` and `"pti_e4e"`.
+        schedule: Settings of the methods' parts; the paper's by default.
+
+    Returns:
+        The methods, in the order of the names.
 
     Raises:
-        InputError: There is no such method, or it needs an encoder and there is none.
+        InputError: A method is unknown, or needs an encoder that the pipeline lacks.
     """
     if not names or (unknown := [name for name in names if name not in METHODS]):
-        what = f"no method is named {', '.join(unknown)}" if names else "no method was named"
-        raise InputError(f"{what}; there are {', '.join(METHODS)}")
+        problem = f"no method is named {', '.join(unknown)}" if names else "no method was named"
+        raise InputError(f"{problem}; there are {', '.join(METHODS)}")
     schedule = schedule or Schedule()
     return [METHODS[name](name, pipe, schedule) for name in names]

@@ -1,4 +1,4 @@
-"""A page of everything that was measured, in one file that needs no other."""
+"""A self-contained HTML page of all measurements."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 def write_report(
     results: Results, tables: Sequence[tuple[Table, Sequence[Path]]], title: str, most_pictures: int = 60
 ) -> Path:
-    """Write report.html: tables that sort, plots, every photograph's numbers, and pictures where they were kept.
+    """Write report.html: sortable tables, plots, the numbers of every photograph, and the pictures that were saved.
 
     Args:
-        results: What was measured.
-        tables: What to show, each with its plots.
-        title: The page's.
-        most_pictures: Photographs of which pictures are shown, since each adds a hundred kilobytes a method.
+        results: The measurements.
+        tables: Tables to show, each with the files of its plots.
+        title: Title of the page.
+        most_pictures: Maximum number of photographs whose pictures are shown; each photograph adds a hundred kilobytes
+            per method.
 
     Returns:
         The file.
 
     Raises:
         MissingDependencyError: The package `jinja2` is not installed.
-        SaveError: The disk is full, or the place is not writable.
+        SaveError: The disk is full, or the folder is not writable.
     """
     try:
         from jinja2 import Environment, PackageLoader
@@ -68,8 +69,8 @@ def write_report(
 
 
 def _strips(results: Results, image: str, methods: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
-    found: Mapping[str, Mapping[str, Path]] = {m: results.pictures(image, m) for m in ("photograph", *methods)}
-    return [(m, [(what, _embedded(path)) for what, path in tiles.items()]) for m, tiles in found.items() if tiles]
+    pictures: Mapping[str, Mapping[str, Path]] = {m: results.pictures(image, m) for m in ("photograph", *methods)}
+    return [(m, [(kind, _embedded(path)) for kind, path in tiles.items()]) for m, tiles in pictures.items() if tiles]
 
 
 def _embedded(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Measurements, one per line, that outlive a kill and can be added up over runs and processes."""
+"""Files of measurements, one per line, which survive a kill and can be combined across runs and processes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PATTERN = "results*.jsonl"
 
 
 class Results:
-    """The rows of a folder, of all its files `results*.jsonl`; each process writes one of its own.
+    """The rows of all files `results*.jsonl` in a folder; each process writes its own file.
 
     Args:
-        folder: The folder; made where it is not there.
-        settings: What the numbers depend on, of JSON's types; it is written into every row.
-        rank: Which process this is, of several.
+        folder: The folder; created if missing.
+        settings: Everything that the numbers depend on, in JSON's types; written into every row.
+        rank: Index of this process among several; `None` for a single process.
 
     Raises:
         InputError: The folder holds rows of other settings.
-        WeightsError: A line is damaged, other than one that a kill cut short.
+        WeightsError: A line is damaged, other than a line that a kill cut short.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], rank: int | None = None) -> None:
@@ -40,20 +40,20 @@ class Results:
         self._done: dict[tuple[str, str], set[str]] = {}
         for row in self.rows:
             self._done.setdefault((row["image"], row["method"]), set()).update(row["groups"])
-            # Kept once, not with every row.
+            # In memory, the settings are kept once, not in every row.
             if (settings := row.pop("settings", None)) != self.settings:
                 other = differences(settings, self.settings)
                 raise InputError(
-                    f"{self.folder} holds results of other settings ({other}); give another folder, or ask for what it "
-                    "was begun with"
+                    f"{self.folder} holds results of other settings ({other}); give another folder, or the settings "
+                    "of these results"
                 )
 
     @classmethod
     def load(cls, folder: str | Path) -> Results:
-        """The results that a folder holds, with the settings they were made with.
+        """Load the results of a folder, with their settings.
 
         Raises:
-            InputError: It holds none, or of several settings.
+            InputError: The folder holds no results, or results of different settings.
             WeightsError: A line is damaged.
         """
         rows = read_results(Path(folder))
@@ -62,15 +62,15 @@ class Results:
         return cls(folder, rows[0].get("settings", {}))
 
     def missing(self, image: str, method: str, groups: Collection[str]) -> list[str]:
-        """The groups of numbers that were not measured yet."""
+        """The groups of numbers that have not been measured yet."""
         done = self._done.get((image, method), set())
         return [group for group in groups if group not in done]
 
     def add(self, image: str, method: str, groups: Collection[str], values: Mapping[str, Any]) -> None:
-        """Keep a row, at once.
+        """Add a row and write it to the disk immediately.
 
         Raises:
-            SaveError: The disk is full, or the place is not writable.
+            SaveError: The disk is full, or the folder is not writable.
         """
         row = {"image": image, "method": method, "groups": sorted(groups), **values}
         append_row(self.path, {**row, "settings": self.settings})
@@ -78,15 +78,15 @@ class Results:
         self._done.setdefault((image, method), set()).update(row["groups"])
 
     def skip(self, image: str, problem: str) -> None:
-        """Keep why a photograph could not be measured."""
+        """Record why a photograph could not be measured."""
         if self.problems.get(image) != problem:
             self.add(image, "none", (), {"problem": problem})
 
     def add_pictures(self, image: str, method: str, pictures: Mapping[str, Image.Image]) -> None:
-        """Keep small pictures of a method, by what they show.
+        """Save small pictures of a photograph and a method; the keys say what they show.
 
         Raises:
-            SaveError: The disk is full, or the place is not writable.
+            SaveError: The disk is full, or the folder is not writable.
         """
         folder = self._pictures(image) / method
         with as_save_error(folder):
@@ -95,60 +95,60 @@ class Results:
                 save_image(picture, folder / f"{i}-{name}.jpg")
 
     def pictures(self, image: str, method: str) -> dict[str, Path]:
-        """The pictures that were kept, by what they show."""
-        found = (self._pictures(image) / method).glob("[0-9]-*.jpg")
-        return {path.stem.partition("-")[2]: path for path in sorted(found)}
+        """The files of the saved pictures, by what they show."""
+        paths = (self._pictures(image) / method).glob("[0-9]-*.jpg")
+        return {path.stem.partition("-")[2]: path for path in sorted(paths)}
 
     def _pictures(self, image: str) -> Path:
-        # Names come from data sets: they may hold anything, and must neither leave the folder nor meet.
+        # Names come from data sets and may hold anything; their paths must differ and must not leave the folder.
         readable = re.sub(r"[^\w-]+", "-", image).strip("-")[:60]
         return self.folder / "pictures" / f"{readable}-{zlib.crc32(image.encode()):08x}"
 
     def of(self, method: str) -> list[dict[str, Any]]:
-        """What was measured of a method, one row an image, by its name."""
-        found: dict[str, dict[str, Any]] = {}
+        """The measurements of a method: one row per photograph, sorted by the photographs' names."""
+        merged: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             if row["method"] == method:
-                found[row["image"]] = {**row, **found.get(row["image"], {})}
-        return [found[image] for image in sorted(found)]
+                merged[row["image"]] = {**row, **merged.get(row["image"], {})}
+        return [merged[image] for image in sorted(merged)]
 
     @property
     def methods(self) -> list[str]:
-        """Methods in the order they were first measured."""
+        """Methods in the order in which they were first measured."""
         return list(dict.fromkeys(row["method"] for row in self.rows if "problem" not in row))
 
     @property
     def images(self) -> list[str]:
-        """Photographs of which anything was measured."""
+        """Names of the photographs with at least one measurement, sorted."""
         return sorted({row["image"] for row in self.rows if "problem" not in row})
 
     @property
     def problems(self) -> dict[str, str]:
-        """Photographs that were skipped, and why: those nothing was measured of."""
+        """The photographs without any measurement, and why they were skipped."""
         measured = set(self.images)
         return {row["image"]: row["problem"] for row in self.rows if "problem" in row and row["image"] not in measured}
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a folder.
+    """Read the rows of a folder.
 
     Raises:
-        WeightsError: A line is damaged, other than one that a kill cut short.
+        WeightsError: A line is damaged, other than a line that a kill cut short.
     """
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob(PATTERN)):
         for row in read_rows(path):
             if not {"image", "method", "groups"} <= row.keys():
                 raise WeightsError(
-                    f"{path} has a damaged line, without image, method or groups; delete that line, and it is measured "
-                    "again"
+                    f"{path} has a damaged line, without image, method or groups; delete that line, and the "
+                    "photograph is measured again"
                 )
             rows.append(row)
     return rows
 
 
 def differences(a: Any, b: Any, name: str = "") -> str:
-    """Where two settings differ, as `name: a, not b` with commas between."""
+    """Where two settings differ, as `name: a, not b`, separated by commas."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
         return ", ".join(differences(a.get(key), b.get(key), f"{name}.{key}" if name else key) for key in keys)

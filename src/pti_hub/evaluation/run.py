@@ -1,4 +1,4 @@
-"""Photographs → rows of results, shared out over processes."""
+"""From photographs to rows of results, on one or several processes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def evaluate(
     results: Results,
     align: bool = True,
 ) -> None:
-    """Measure methods on photographs; what is in the results already is left out.
+    """Measure methods on photographs, except for what the results already hold.
 
-    Each of several processes takes its share of the photographs.
+    Several processes divide the photographs among themselves.
 
     Args:
-        photographs: Of `open_photographs`.
-        methods: Each with the groups of numbers to measure of it.
-        measurements: What measures, with its pipeline.
-        results: Where the rows go, as each is done.
-        align: Whether to bring faces to FFHQ's alignment where they are not.
+        photographs: Photographs, for example from `open_photographs`.
+        methods: Methods, each with the groups of numbers to measure.
+        measurements: Measures one method on one photograph.
+        results: Receives each row as soon as it is measured.
+        align: Whether to align faces as in FFHQ, unless they are aligned already.
 
     Raises:
-        InputError: There is no such group, or the pipeline lacks what it takes.
-        SaveError: The disk is full, or the place not writable.
+        InputError: A group is unknown, or the pipeline lacks something that a group needs.
+        SaveError: The disk is full, or the folder is not writable.
     """
     for _, groups in methods:
         measurements.check(groups)
@@ -49,11 +49,11 @@ def evaluate(
             for method, groups in missing:
                 measured = measurements(method, aligned, groups)
                 if measured.pictures:
-                    # The row is the last thing written: without it all is done again.
+                    # The row is written last: without it, everything is measured again.
                     results.add_pictures(photograph.name, "photograph", {"photograph": thumbnail(aligned)})
                     results.add_pictures(photograph.name, method.name, measured.pictures)
                 results.add(photograph.name, method.name, groups, measured.values)
         except InputError as error:
-            # It is tried again by the next call, in case it was mended.
+            # The next call tries again, in case the photograph has been repaired.
             results.skip(photograph.name, str(error))
     process_state().wait_for_everyone()

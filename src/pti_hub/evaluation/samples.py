@@ -1,4 +1,4 @@
-"""How far tuning moved the distribution of random samples: FID and KID."""
+"""FID and KID: how far tuning moves the distribution of a generator's random samples."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pti_hub.optim import reused_memory
 from pti_hub.pipelines import PTIPipeline
 
 _BATCH = 4
-# Seeds of the samples of reference and of those compared with them.
+# Seeds of the reference samples, and of the samples that are compared with them.
 _SEEDS = (2000, 3000)
 
 
 class SampleDistance:
-    """Distance of a generator's random samples from other samples of the generator as it was.
+    """Distance between a tuned generator's random samples and random samples of the generator before tuning.
 
-    FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018) of torchmetrics. The features of the samples before tuning
-    are kept; those of Inception v3 are computed once for both distances.
+    Computes FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018) with torchmetrics. The features of the samples
+    before tuning are computed only once, and the features of each picture serve both distances.
 
     Args:
-        pipe: The pipeline, with the generator as it was.
-        count: Samples on each side, at least 10; FID is biased upwards below some thousands, KID is not.
-        features: Pictures `[B, 3, H, W]` of uint8 to features `[B, D]`; Inception v3's last ones by default.
+        pipe: The pipeline, with the generator before tuning.
+        count: Number of samples on each side, at least 10; below some thousands FID is biased upwards, KID is not.
+        features: Maps uint8 pictures `[B, 3, H, W]` to features `[B, D]`; by default Inception v3's last features.
 
     Raises:
-        InputError: Too few samples.
+        InputError: `count` is below 10.
         MissingDependencyError: `torch-fidelity` is not installed, or the weights of Inception v3 can't be downloaded.
     """
 
@@ -39,8 +39,8 @@ class SampleDistance:
             raise InputError(f"{count} samples were asked for; distributions need at least 10")
         self._pipe, self._count = pipe, count
         self._features = features or _inception(pipe.device)
-        reference, other = (list(self._of({}, seed)) for seed in _SEEDS)
-        self._metrics = self._make(reference[0].shape[1])
+        reference, other = (list(self._features_of({}, seed)) for seed in _SEEDS)
+        self._metrics = self._new_metrics(reference[0].shape[1])
         for metric in self._metrics.values():
             for part in reference:
                 metric.update(part, real=True)
@@ -53,13 +53,14 @@ class SampleDistance:
             weights: θ* by parameter name.
 
         Returns:
-            `fid_after` and `kid_after` of its samples from the original's; `fid_before` and `kid_before`, the same
-            between two draws of the original's own, is what they would be had nothing changed.
+            `fid_after` and `kid_after`, the distances between samples after and before tuning; `fid_before` and
+            `kid_before`, the distances between two sets of samples before tuning, which `fid_after` and `kid_after`
+            would equal if tuning had changed nothing.
         """
-        after = self._compare(list(self._of(weights, _SEEDS[1])))
+        after = self._compare(list(self._features_of(weights, _SEEDS[1])))
         return self._before | {f"{name}_after": value for name, value in after.items()}
 
-    def _make(self, width: int) -> dict[str, Any]:
+    def _new_metrics(self, width: int) -> dict[str, Any]:
         try:
             from torchmetrics.image.fid import FrechetInceptionDistance
             from torchmetrics.image.kid import KernelInceptionDistance
@@ -67,38 +68,40 @@ class SampleDistance:
             raise MissingDependencyError(
                 "FID needs the package torchmetrics; install it: pip install 'pti-hub[evaluation]'"
             ) from error
-        # They are given features in place of pictures.
-        same = nn.Identity()
-        same.num_features = width  # type: ignore[assignment]
-        # Each process has photographs of its own, and samples of its own generators.
+        # The metrics receive features instead of pictures.
+        identity = nn.Identity()
+        identity.num_features = width  # type: ignore[assignment]
+        # Nothing is synchronised: each process has its own photographs, and so its own tuned generators.
         subset = min(1000, self._count // 2)
         return {
-            "fid": FrechetInceptionDistance(same, reset_real_features=False, sync_on_compute=False),
-            "kid": KernelInceptionDistance(same, subset_size=subset, reset_real_features=False, sync_on_compute=False),
+            "fid": FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False),
+            "kid": KernelInceptionDistance(
+                identity, subset_size=subset, reset_real_features=False, sync_on_compute=False
+            ),
         }
 
     @torch.no_grad()
-    def _of(self, weights: Mapping[str, Tensor], seed: int) -> Iterator[Tensor]:
+    def _features_of(self, weights: Mapping[str, Tensor], seed: int) -> Iterator[Tensor]:
         generator = self._pipe.generator
         z = torch.randn(self._count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
         with reused_memory():
             for part in z.split(_BATCH):
                 picture = tuned_synthesis(generator, weights, generator.mapping(part.to(self._pipe.device)))
-                shown = (picture.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
-                yield self._features(shown).float().cpu()
+                pixels = (picture.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+                yield self._features(pixels).float().cpu()
 
     def _compare(self, features: list[Tensor]) -> dict[str, float]:
-        found = {}
+        distances = {}
         for name, metric in self._metrics.items():
             metric.reset()
             for part in features:
                 metric.update(part, real=False)
-            # KID draws subsets.
+            # KID draws random subsets.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 value = metric.compute()
-            found[name] = float(value[0] if isinstance(value, tuple) else value)
-        return found
+            distances[name] = float(value[0] if isinstance(value, tuple) else value)
+        return distances
 
 
 def _inception(device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -107,7 +110,7 @@ def _inception(device: torch.device) -> Callable[[Tensor], Tensor]:
 
         return NoTrainInceptionV3(name="inception-v3-compat", features_list=["2048"]).to(device)
     except (ImportError, OSError) as error:
-        # urllib's errors are of the system as well.
+        # urllib's errors are OSErrors, too.
         raise MissingDependencyError(
             f"FID needs torch-fidelity and the weights it downloads ({one_line(error)}); "
             "install it: pip install torch-fidelity, or measure without fid"

@@ -1,4 +1,4 @@
-"""The paper's tables and the numbers of its figures, ours beside its own."""
+"""The paper's tables and the numbers behind the paper's figures, each with measured and published values."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Measure:
     """One line of a table.
 
     Attributes:
-        label: What it is called.
-        keys: Numbers of a row whose mean it is.
-        better: 1 if more is better, -1 if less is, 0 where it depends.
-        paper: The paper's figures by method.
+        label: Label of the measure.
+        keys: Keys of a result's numbers; the measure is their mean.
+        better: 1 if higher is better, -1 if lower is better, 0 if neither.
+        paper: The paper's numbers, by method.
     """
 
     label: str
@@ -39,10 +39,10 @@ class Exhibit:
     """A table or figure of the paper.
 
     Attributes:
-        title: What it shows.
-        groups: Groups of numbers it needs; see `METRICS`.
-        measures: Lines of its table; none where it is of pictures alone.
-        methods: Those that are compared unless others are asked for.
+        title: Title of the table or figure.
+        groups: Groups of numbers to measure; see `METRICS`.
+        measures: Lines of the table; empty if only pictures are shown.
+        methods: Methods that are compared by default.
     """
 
     title: str
@@ -119,24 +119,24 @@ EXHIBITS: dict[str, Exhibit] = {
     "figure21": Exhibit("Figure 21, uncurated edits", (PICTURES,)),
     "samples": Exhibit("Random samples before and after tuning", ("fid",), _SAMPLES, ("pti",)),
 }
-"""By name, as `examples/evaluate.py` takes it."""
+"""Tables and figures, by the names that `examples/evaluate.py` accepts."""
 
 
 def exhibits(names: Sequence[str]) -> dict[str, Exhibit]:
-    """Those of `EXHIBITS` with these names.
+    """Select from `EXHIBITS` by name.
 
     Raises:
-        InputError: There is none of a name.
+        InputError: A name is unknown, or there are no names.
     """
     if not names or (unknown := [name for name in names if name not in EXHIBITS]):
-        what = f"no table or figure is named {', '.join(unknown)}" if names else "no table or figure was named"
-        raise InputError(f"{what}; there are {', '.join(EXHIBITS)}")
+        problem = f"no table or figure is named {', '.join(unknown)}" if names else "no table or figure was named"
+        raise InputError(f"{problem}; there are {', '.join(EXHIBITS)}")
     return {name: EXHIBITS[name] for name in names}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over photographs with its 95 % bootstrap interval, and the paper's figure."""
+    """A mean over photographs with a 95 % bootstrap interval, and the paper's number."""
 
     mean: float
     low: float
@@ -155,9 +155,9 @@ class Table:
     """The numbers of one of `EXHIBITS`.
 
     Args:
-        name: Its name.
-        results: What was measured.
-        methods: Which methods, in which order; all that were measured by default.
+        name: Name of the table or figure in `EXHIBITS`.
+        results: The measurements.
+        methods: Methods to show, in order; by default all that were measured.
     """
 
     def __init__(self, name: str, results: Results, methods: Sequence[str] | None = None) -> None:
@@ -165,8 +165,8 @@ class Table:
         measured = results.methods
         self.methods = [method for method in (methods or measured) if method in measured]
         self.rows = {method: results.of(method) for method in self.methods}
-        known = {key for rows in self.rows.values() for row in rows for key in row}
-        self.measures = [measure for measure in self.exhibit.measures if measure.keys[0] in known]
+        measured_keys = {key for rows in self.rows.values() for row in rows for key in row}
+        self.measures = [measure for measure in self.exhibit.measures if measure.keys[0] in measured_keys]
         self.cells = {
             (measure.label, method): cell(
                 list(values_of(self.rows[method], measure).values()), measure.paper.get(method)
@@ -176,17 +176,17 @@ class Table:
         }
 
     def best(self, measure: Measure) -> str | None:
-        """The method that is best in a measure, where one can be, over the photographs that all were measured on."""
-        found = {method: values_of(self.rows[method], measure) for method in self.methods}
-        found = {method: values for method, values in found.items() if values}
-        common = set.intersection(*(set(values) for values in found.values())) if found else set()
+        """The best method in a measure, over the photographs that all methods share; `None` if there is none."""
+        by_method = {method: values_of(self.rows[method], measure) for method in self.methods}
+        by_method = {method: values for method, values in by_method.items() if values}
+        common = set.intersection(*(set(values) for values in by_method.values())) if by_method else set()
         if not measure.better or not common:
             return None
-        return max(found, key=lambda method: sum(found[method][image] for image in common) * measure.better)
+        return max(by_method, key=lambda method: sum(by_method[method][image] for image in common) * measure.better)
 
     @property
     def note(self) -> str:
-        """How many photographs the means are over."""
+        """A sentence on the number of photographs that the means are over."""
         counts = {m: max(self.cells[x.label, m].count for x in self.measures) for m in self.methods}
         fewer = [
             f"{x.label} of {m} {c.count}"
@@ -198,7 +198,7 @@ class Table:
         return f"Means with 95 % bootstrap intervals over photographs: {', '.join([text, *fewer])}."
 
     def to_markdown(self) -> str:
-        """A table with ours, the interval, and the paper's figure in brackets."""
+        """A Markdown table of means with intervals, and the paper's numbers in brackets."""
         lines = ["| | " + " | ".join(self.methods) + " |", "|---" * (len(self.methods) + 1) + "|"]
         for measure in self.measures:
             best, cells = self.best(measure), []
@@ -209,7 +209,7 @@ class Table:
         return "\n".join(lines) + f"\n\n{self.note}\n"
 
     def to_csv(self) -> str:
-        """A line a number."""
+        """A CSV table with one line per measure and method."""
         lines = ["measure,method,mean,low,high,count,paper"]
         for (label, method), c in self.cells.items():
             paper = "" if c.paper is None else f"{c.paper:g}"
@@ -217,7 +217,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def to_latex(self) -> str:
-        """A booktabs table, the best of each line in bold, the paper's figures in brackets."""
+        """A booktabs table of means: the best of each line in bold, the paper's numbers in brackets."""
         names = [_latex(method) for method in self.methods]
         lines = [rf"\begin{{tabular}}{{l{'r' * len(names)}}}", r"\toprule", " & ".join(["Measure", *names]) + r" \\"]
         lines.append(r"\midrule")
@@ -235,24 +235,24 @@ class Table:
         """Write NAME.md, NAME.csv and NAME.tex.
 
         Raises:
-            SaveError: The disk is full, or the place is not writable.
+            SaveError: The disk is full, or the folder is not writable.
         """
         for suffix, text in (("md", self.to_markdown()), ("csv", self.to_csv()), ("tex", self.to_latex())):
             write_text(folder / f"{self.name}.{suffix}", text)
 
 
 def values_of(rows: Sequence[Mapping[str, Any]], measure: Measure) -> dict[str, float]:
-    """By photograph the mean of its numbers, of those that could be measured."""
-    found = {}
+    """A measure's value for each photograph: the mean of the numbers that could be measured."""
+    by_photograph = {}
     for row in rows:
         values = [row[key] for key in measure.keys if not math.isnan(row.get(key, math.nan))]
         if values:
-            found[row["image"]] = float(np.mean(values))
-    return found
+            by_photograph[row["image"]] = float(np.mean(values))
+    return by_photograph
 
 
 def cell(values: Sequence[float], paper: float | None = None, draws: int = 2000) -> Cell:
-    """The mean of values with its 95 % bootstrap interval."""
+    """The mean of values with a 95 % bootstrap interval."""
     if not values:
         return Cell(math.nan, math.nan, math.nan, 0, paper)
     samples = np.random.default_rng(0).choice(np.array(values), (draws, len(values))).mean(1)

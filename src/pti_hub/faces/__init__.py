@@ -1,16 +1,20 @@
-"""From a photograph to the face in it: its place, its crop, its identity, its pose."""
+"""Faces in photographs: detection, alignment and the way back, identity and pose."""
 
 from pti_hub.faces.alignment import align, crop_quad, is_aligned
+from pti_hub.faces.compositing import Compositor, Placement
 from pti_hub.faces.detector import Face, FaceAnalyzer, select, widest
 from pti_hub.faces.identity import embedding, identity_distance
 from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
-from pti_hub.faces.preparation import Align, aligned_face
+from pti_hub.faces.preparation import Align, AlignedFace, aligned_face
 
 __all__ = [
     "Align",
+    "AlignedFace",
+    "Compositor",
     "Face",
     "FaceAnalyzer",
     "HeadPose",
+    "Placement",
     "align",
     "aligned_face",
     "crop_quad",

@@ -1,8 +1,7 @@
-"""Cut a face out as in the FFHQ dataset (Karras et al., 2019), as its generators expect.
+"""Cut a face out as in the FFHQ dataset (Karras et al. 2019).
 
-A generator trained on FFHQ knows eyes and mouth only at their places in that dataset, so a
-photograph has to be brought there first: a square, turned with the head, whose size follows from
-the eyes and the mouth.
+A generator trained on FFHQ has only seen eyes and mouths at fixed places, so a photograph has to be cropped in the same
+way first: to a square that is rotated with the head and whose size follows from the distances between eyes and mouth.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from pti_hub.errors import FaceError, InputError
 _SUPERSAMPLING = 4
 
 ALIGNED_TOLERANCE = 0.06
-"""How far the crop's corners may lie from an aligned picture's own, as a share of its side.
+"""Largest distance between the crop's corners and the picture's corners that still counts as aligned, as a share of the
+picture's side.
 
-FFHQ and CelebA-HQ, whose recipe is slightly another, stay below; landmarks alone waver by 0.02."""
+Pictures of FFHQ and of CelebA-HQ, which is cropped slightly differently, stay below; the landmarks' noise is 0.02."""
 
 
 def crop_quad(landmarks: np.ndarray) -> np.ndarray:
@@ -29,12 +29,12 @@ def crop_quad(landmarks: np.ndarray) -> np.ndarray:
         landmarks: [68, 2], x and y in pixels, as in `Face.landmarks`.
 
     Returns:
-        float64 [4, 2]: its corners as top left, bottom left, bottom right, top right, in the
-        landmarks' coordinates; they may lie outside the picture. There whole numbers are pixel
-        centres; Pillow counts from pixel edges, so add 0.5 for its transforms.
+        float64 [4, 2]: the corners top left, bottom left, bottom right and top right, in the landmarks' coordinates.
+        Corners may lie outside the picture. In these coordinates whole numbers are pixel centres; Pillow counts from
+        pixel edges, so add 0.5 for Pillow's transforms.
 
     Raises:
-        InputError: Another shape, values that are not finite, or landmarks in one point.
+        InputError: The landmarks have another shape, are not finite, or lie in one point.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
@@ -44,7 +44,7 @@ def crop_quad(landmarks: np.ndarray) -> np.ndarray:
     eye_to_eye = right_eye - left_eye
     eye_to_mouth = (points[48] + points[54]) / 2 - eyes
 
-    # Both vectors say how the head is tilted: the sum, once one is turned, averages the two.
+    # Both vectors show how the head is tilted; the difference, with one turned by 90°, averages the two tilts.
     across = eye_to_eye - _quarter_turn(eye_to_mouth)
     length = math.hypot(*across)
     half_side = max(2.0 * math.hypot(*eye_to_eye), 1.8 * math.hypot(*eye_to_mouth))
@@ -66,20 +66,20 @@ def crop_quad(landmarks: np.ndarray) -> np.ndarray:
 def align(image: Image.Image, landmarks: np.ndarray, size: int = 1024) -> Image.Image:
     """Cut out the face as in FFHQ.
 
-    Where the square reaches beyond the photograph, the photograph is continued by its mirror image,
-    the more blurred and faded to the median colour the farther out it is.
+    Where the square reaches beyond the photograph, mirrored pixels continue the photograph. The farther out they are,
+    the more they are blurred and faded to the median colour.
 
     Args:
         image: A picture of mode RGB.
-        landmarks: [68, 2] in its pixels, as in `Face.landmarks`.
-        size: Side of the result in pixels.
+        landmarks: [68, 2], in pixels of `image`, as in `Face.landmarks`.
+        size: Height and width of the result, in pixels.
 
     Returns:
         The face, mode RGB, `size` by `size`.
 
     Raises:
-        InputError: The landmarks are unusable, see `crop_quad`.
-        FaceError: The face lies outside the picture.
+        InputError: The landmarks are unusable; see `crop_quad`.
+        FaceError: The centre of the face lies outside the picture.
     """
     quad = crop_quad(landmarks)
     centre = quad.mean(axis=0)
@@ -90,7 +90,7 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int = 1024) -> Image.
             f"{image.width}×{image.height} px; give landmarks found in this picture"
         )
 
-    # The final transform samples single points: shrunk first, a large photograph doesn't alias.
+    # The final transform samples single points, so a large photograph is shrunk first to avoid aliasing.
     shrink = math.floor(_side(quad) / size * 0.5)
     if shrink > 1:
         smaller = [max(1, round(side / shrink)) for side in image.size]
@@ -110,17 +110,17 @@ def is_aligned(image: Image.Image, landmarks: np.ndarray, size: int = 1024) -> b
 
     Args:
         image: The picture.
-        landmarks: [68, 2] in its pixels, as in `Face.landmarks`.
-        size: Side in pixels that is wanted.
+        landmarks: [68, 2], in pixels of `image`, as in `Face.landmarks`.
+        size: Height and width that the caller needs, in pixels.
 
     Returns:
-        True for a square picture of at least `size` whose own corners are those of `crop_quad`,
-        within `ALIGNED_TOLERANCE`.
+        True for a square picture of at least `size` pixels whose corners agree with `crop_quad`, within
+        `ALIGNED_TOLERANCE`.
     """
     side = image.width
     if image.height != side or side < size:
         return False
-    corners = np.array([[0, 0], [0, side], [side, side], [side, 0]]) - 0.5
+    corners = np.array([[0, 0], [0, side], [side, side], [side, 0]]) - 0.5  # [4, 2]
     offsets = np.linalg.norm(crop_quad(landmarks) - corners, axis=1)
     return bool(offsets.max() <= ALIGNED_TOLERANCE * side)
 
@@ -137,24 +137,24 @@ def _pad(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]
     border = max(round(side * 0.1), 3)
     before = np.maximum(border - np.floor(quad.min(axis=0)), 0)
     after = np.maximum(np.ceil(quad.max(axis=0)) - image.size + border, 0)
-    # A corner less than this beyond the edge is left to the transform.
+    # No padding is needed if all corners stay at least four pixels inside the edges.
     if max(before.max(), after.max()) <= border - 4:
         return image, quad
 
-    # Padding every side by so much gives the fade below room to be gradual.
-    least = round(side * 0.3)
-    left, top = np.maximum(before, least).astype(int).tolist()
-    right, bottom = np.maximum(after, least).astype(int).tolist()
+    # A minimum padding on every side leaves room for a gradual fade.
+    minimum = round(side * 0.3)
+    left, top = np.maximum(before, minimum).astype(int).tolist()
+    right, bottom = np.maximum(after, minimum).astype(int).tolist()
     padded = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), "reflect")
 
-    # 0 at the photograph's edge, 1 at the padding's; the photograph itself is negative.
+    # 0 at the photograph's edge, 1 at the padding's outer edge, negative inside the photograph.
     outside = np.maximum(
         _outside(padded.shape[0], top, bottom)[:, None],
         _outside(padded.shape[1], left, right)[None, :],
-    )[..., None]
+    )[..., None]  # [H, W, 1]
     blurred = np.asarray(Image.fromarray(padded).filter(ImageFilter.GaussianBlur(side * 0.02)), dtype=np.float32)
     pixels = padded.astype(np.float32)
-    # The blur sets in a little inside the photograph, so that no seam can be seen at its edge.
+    # The blur starts slightly inside the photograph, so that no seam is visible at the edge.
     pixels += (blurred - pixels) * np.clip(3 * outside + 1, 0, 1)
     pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(outside, 0, 1)
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)), quad + np.array([left, top])

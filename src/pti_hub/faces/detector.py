@@ -15,16 +15,16 @@ from pti_hub.errors import FaceError, MissingDependencyError
 from pti_hub.storage import find_file
 
 SEARCH_SIDE = 1024
-"""Longest side, in pixels, to which a photograph is scaled down for a first look."""
+"""Longest side, in pixels, to which a photograph is scaled down for the first search."""
 
 SMALLEST_FACE = 80
 """Width in pixels of the smallest face that dlib's detector sees."""
 
 MIN_SCORE = 0.25
-"""Least detection score: false alarms reached 0.13, dark or tilted faces were 0.3 and more."""
+"""Lowest detection score that counts: false positives reached 0.13, dark or tilted faces had at least 0.3."""
 
 MIN_RELATIVE_WIDTH = 0.25
-"""Faces narrower than this share of the widest are passers-by, and left out."""
+"""Faces narrower than this share of the widest face are taken for passers-by and left out."""
 
 _FILES = {
     "shape_predictor": "models/shape_predictor_68_face_landmarks.dat",
@@ -40,13 +40,13 @@ class Face:
     """A face found in a picture, in that picture's pixels.
 
     Attributes:
-        box: Left, top, right and bottom edge; they may lie beyond the picture.
-        landmarks: float64 [68, 2], x and y in the iBUG order; whole numbers are pixel centres.
+        box: Left, top, right and bottom edge; edges may lie outside the picture.
+        landmarks: float64 [68, 2], x and y, in the iBUG order; whole numbers are pixel centres.
         score: The detector's confidence, from `MIN_SCORE` to about 3.
     """
 
     box: Box
-    # An array has no single truth value, which comparing it would need.
+    # Excluded from comparisons, since comparing arrays gives no single truth value.
     landmarks: np.ndarray = field(compare=False, repr=False)
     score: float
 
@@ -69,19 +69,19 @@ class FaceAnalyzer:
             image: A picture of mode RGB, upright.
 
         Returns:
-            The faces from left to right; an empty list where there are none.
+            The faces from left to right; an empty list if there are none.
         """
         scale = min(1.0, SEARCH_SIDE / max(image.size))
-        found = self._search(image, scale)
-        # A second look, twice as close, unless all that would be listed has been seen.
-        if _widest(found) * scale * MIN_RELATIVE_WIDTH < SMALLEST_FACE:
-            found = max(found, self._search(image, 2 * scale), key=len)
-        widest = _widest(found)
+        detections = self._search(image, scale)
+        # Search again at twice the scale, unless every face wide enough to be listed has already been seen.
+        if _largest_width(detections) * scale * MIN_RELATIVE_WIDTH < SMALLEST_FACE:
+            detections = max(detections, self._search(image, 2 * scale), key=len)
+        largest_width = _largest_width(detections)
         pixels = np.asarray(image)
         faces = []
-        for box, score in found:
+        for box, score in detections:
             left, top, right, bottom = box
-            if right - left < MIN_RELATIVE_WIDTH * widest:
+            if right - left < MIN_RELATIVE_WIDTH * largest_width:
                 continue
             shape = self._predictor(pixels, self._dlib.rectangle(left, top, right - 1, bottom - 1))
             landmarks = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
@@ -98,22 +98,22 @@ class FaceAnalyzer:
 
 
 def widest(faces: Sequence[Face]) -> Face | None:
-    """The widest face, where one has to be chosen without asking; `None` where there is no face."""
+    """The widest face, for callers that have to choose one themselves; `None` if there is no face."""
     return max(faces, key=lambda face: face.box[2] - face.box[0], default=None)
 
 
 def select(faces: Sequence[Face], face: int | None = None) -> Face:
-    """Choose one face of those found.
+    """Choose one of several faces.
 
     Args:
-        faces: What `FaceAnalyzer.detect` found.
-        face: Index in that list, or `None` where there is only one.
+        faces: Result of `FaceAnalyzer.detect`.
+        face: Index into `faces`; may be `None` if there is only one face.
 
     Returns:
         The face.
 
     Raises:
-        FaceError: There is none, there are several and `face` is `None`, or there is no such index.
+        FaceError: There is no face, there are several and `face` is `None`, or the index is out of range.
     """
     if not faces:
         raise FaceError("no face found; give an upright picture with a sharp face, from the front, not cut off")
@@ -131,15 +131,17 @@ def select(faces: Sequence[Face], face: int | None = None) -> Face:
 
 
 def import_dlib() -> Any:
-    """The dlib module.
+    """Import dlib.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: dlib is not installed.
     """
     try:
         return importlib.import_module("dlib")
     except ImportError as error:
-        raise MissingDependencyError("faces need dlib, which is missing; run: pip install 'pti-hub[faces]'") from error
+        raise MissingDependencyError(
+            "finding faces needs dlib, which is not installed; run: pip install 'pti-hub[faces]'"
+        ) from error
 
 
 @functools.cache
@@ -147,22 +149,22 @@ def load_model(kind: Literal["shape_predictor", "face_recognition_model_v1"]) ->
     """Load one of dlib's trained models from the installed weight package.
 
     Args:
-        kind: The name of dlib's class.
+        kind: Name of the model's class in dlib.
 
     Returns:
-        The model; the same one on every call.
+        The model; every call returns the same object.
 
     Raises:
         MissingDependencyError: dlib is not installed.
-        WeightsError: The file is missing or damaged.
+        WeightsError: The model's file is missing or damaged.
     """
     constructor = getattr(import_dlib(), kind)
-    # dlib's reader is native code that trusts the indices in its files: `find_file` has checked the file first.
+    # dlib's native reader trusts the indices in a file, so `find_file` verifies the checksum first.
     return constructor(str(find_file("face_recognition_models", _FILES[kind])))
 
 
-def _widest(found: list[tuple[Box, float]]) -> int:
-    return max((right - left for (left, _, right, _), _ in found), default=0)
+def _largest_width(detections: list[tuple[Box, float]]) -> int:
+    return max((right - left for (left, _, right, _), _ in detections), default=0)
 
 
 @functools.cache

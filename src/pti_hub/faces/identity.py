@@ -1,4 +1,4 @@
-"""Who is in the picture: dlib's face embedding, to measure how well an edit keeps the identity."""
+"""Who is in a picture: dlib's face embedding, which measures how well an edit keeps the identity."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pti_hub.errors import InputError
 from pti_hub.faces.detector import Face, import_dlib, load_model
 
 SAME_PERSON = 0.6
-"""Distance below which two faces are taken for one person's: dlib's own threshold."""
+"""Distance below which two faces are taken for the same person: dlib's own threshold."""
 
 
 def embedding(image: Image.Image, face: Face) -> np.ndarray:
-    """Describe a face by the numbers that tell people apart (dlib's residual network).
+    """Embed a face, such that faces of the same person lie close together (dlib's residual network).
 
     Args:
         image: A picture of mode RGB.
-        face: A face in it, found by `FaceAnalyzer.detect`.
+        face: A face in the picture, found by `FaceAnalyzer.detect`.
 
     Returns:
-        float32 [128], of length about 1.5; compare two with `identity_distance`.
+        float32 [128], of norm about 1.5; compare two embeddings with `identity_distance`.
 
     Raises:
         MissingDependencyError: dlib is not installed.
-        WeightsError: The model is missing or damaged.
+        WeightsError: The model's file is missing or damaged.
     """
     dlib = import_dlib()
     model = load_model("face_recognition_model_v1")
@@ -37,18 +37,20 @@ def embedding(image: Image.Image, face: Face) -> np.ndarray:
 
 
 def identity_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Euclidean distance of two embeddings: of dlib's below `SAME_PERSON` for one person's.
+    """Euclidean distance between two embeddings.
 
     Args:
         a: [128], from `embedding`, or [512], from `pti_hub.encoders.ArcFace`.
-        b: Likewise.
+        b: An embedding of the same shape, from the same network.
 
     Returns:
-        The distance.
+        The distance; dlib's embeddings of the same person usually lie closer than `SAME_PERSON`.
 
     Raises:
-        InputError: The two are of other or different shapes.
+        InputError: The shapes differ, or are neither [128] nor [512].
     """
     if a.shape != b.shape or a.shape not in ((128,), (512,)):
-        raise InputError(f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128] or [512]")
+        raise InputError(
+            f"embeddings of shapes {list(a.shape)}, {list(b.shape)} were given; expected [128] twice or [512] twice"
+        )
     return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))

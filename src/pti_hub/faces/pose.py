@@ -1,4 +1,4 @@
-"""How a head is turned, and how open eyes and mouth are, from its landmarks."""
+"""Head pose, and how open eyes and mouth are, from landmarks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from pti_hub.errors import InputError
 
-# A generic adult head in mm: x to the picture's right, y down, z into the picture, the bridge of
-# the nose as origin. Widths and heights are rounded averages of anthropometry (inner eye corners 33
-# apart, outer ones 90, nasal bridge to chin 115, nose 50 long, mouth 52 wide); depths are those of
-# a typical profile. Few points, spread over all three dimensions, that expressions move little.
+# A generic adult head in mm: x to the picture's right, y down, z into the picture, with the bridge of the nose as the
+# origin. Widths and heights are rounded averages from anthropometry (inner eye corners 33 apart, outer ones 90, nasal
+# bridge to chin 115, nose 50 long, mouth 52 wide); depths come from a typical profile. A few points suffice, if they
+# spread over all three dimensions and facial expressions hardly move them.
 MODEL_POINTS: dict[int, tuple[float, float, float]] = {
     27: (0.0, 0.0, 0.0),  # bridge of the nose, at eye level
     30: (0.0, 37.0, -22.0),  # tip of the nose
@@ -32,7 +32,7 @@ class HeadPose(NamedTuple):
 
     Attributes:
         yaw: Positive where the face is turned to the picture's right side.
-        pitch: Positive where it looks up.
+        pitch: Positive where the face looks up.
         roll: Positive where the head is tilted clockwise.
     """
 
@@ -44,32 +44,31 @@ class HeadPose(NamedTuple):
 def head_pose(landmarks: np.ndarray) -> HeadPose:
     """Estimate a head's rotation by fitting a generic head to its landmarks.
 
-    Landmarks p_i and model points m_i are related by scaled orthography, p_i = s R₂ m_i + t, where
-    R₂ is the first two rows of a rotation. Least squares gives an estimate of s R₂; the rotation
-    nearest to it follows from its singular value decomposition. With x to the right, y down and z
-    into the picture it is R_z(roll) R_y(-yaw) R_x(-pitch).
+    Scaled orthography relates landmarks p_i to model points m_i: p_i = s R₂ m_i + t, where R₂ is the first two rows of
+    a rotation. Least squares estimates s R₂; the singular value decomposition of the estimate gives the nearest
+    rotation. With x to the right, y down and z into the picture, the rotation is R_z(roll) R_y(-yaw) R_x(-pitch).
 
     Args:
         landmarks: [68, 2], x and y in pixels, as in `Face.landmarks`.
 
     Returns:
-        The angles; yaw within ±90, pitch and roll within ±180. Heads differ from the generic one,
-        so a pitch may be off by ten degrees; differences between pictures of one person are better.
+        The angles; yaw within ±90, pitch and roll within ±180. Heads differ from the generic head, so the pitch may be
+        off by ten degrees; differences between pictures of the same person are more accurate.
 
     Raises:
-        InputError: Another shape, values that are not finite, or landmarks in one line.
+        InputError: The landmarks have another shape, are not finite, or lie in one line.
     """
     points = _check(landmarks)[list(MODEL_POINTS)]
     model = np.array(list(MODEL_POINTS.values()))
-    points = points - points.mean(axis=0)
-    model = model - model.mean(axis=0)
-    scaled_rows = np.linalg.lstsq(model, points, rcond=None)[0].T
+    points = points - points.mean(axis=0)  # [10, 2]
+    model = model - model.mean(axis=0)  # [10, 3]
+    scaled_rows = np.linalg.lstsq(model, points, rcond=None)[0].T  # s R₂, [2, 3]
     u, s, vt = np.linalg.svd(scaled_rows, full_matrices=False)
     if s[1] <= 1e-6 * s[0]:
         raise InputError("the landmarks lie in one line; they belong to no face")
     x, y = u @ vt
     z = np.cross(x, y)
-    # Entries of R, written out for the order above with the signs of `HeadPose`.
+    # The angles from entries of R, for the order of rotations in the docstring.
     yaw = math.asin(min(1.0, max(-1.0, z[0])))
     pitch = math.atan2(-z[1], z[2])
     roll = math.atan2(y[0], x[0])
@@ -83,10 +82,10 @@ def eye_openness(landmarks: np.ndarray) -> float:
         landmarks: [68, 2], x and y in pixels, as in `Face.landmarks`.
 
     Returns:
-        Height over width, the mean of both eyes: about 0.1 closed, 0.3 open.
+        Height divided by width, averaged over both eyes: about 0.1 for closed eyes, 0.3 for open ones.
 
     Raises:
-        InputError: Another shape, values that are not finite, or eyes without width.
+        InputError: The landmarks have another shape, are not finite, or give the eyes no width.
     """
     points = _check(landmarks)
     ratios = []
@@ -98,16 +97,16 @@ def eye_openness(landmarks: np.ndarray) -> float:
 
 
 def mouth_openness(landmarks: np.ndarray) -> float:
-    """How far the mouth is open: the gap between the lips over the mouth's width.
+    """How far the mouth is open: the gap between the lips divided by the mouth's width.
 
     Args:
         landmarks: [68, 2], x and y in pixels, as in `Face.landmarks`.
 
     Returns:
-        About 0 closed, 0.2 showing teeth, above 0.5 wide open.
+        About 0 for a closed mouth, 0.2 for one that shows teeth, above 0.5 for one wide open.
 
     Raises:
-        InputError: Another shape, values that are not finite, or a mouth without width.
+        InputError: The landmarks have another shape, are not finite, or give the mouth no width.
     """
     points = _check(landmarks)
     return _ratio(_distance(points[62], points[66]), _distance(points[48], points[54]), "mouth")

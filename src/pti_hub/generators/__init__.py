@@ -1,4 +1,4 @@
-"""Networks G(ws), one file an architecture."""
+"""Generator networks G(ws), one file per architecture."""
 
 from pti_hub.generators.mobile_stylegan import MobileStyleGAN
 from pti_hub.generators.protocol import Generator, NoiseMode, broadcast_ws, tuned_synthesis, w_statistics

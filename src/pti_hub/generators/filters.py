@@ -1,4 +1,4 @@
-"""Resampling with a finite impulse response, and activation in one pass; each with its slow form beside it."""
+"""Resampling with finite-impulse-response filters, and fused activation; each beside a slow reference form."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from pti_hub.generators.layers import LEAKY_SLOPE
 
-# A block of rows that stays in a core's cache from one operation to the next, in bytes.
-_CACHED = 1 << 20
+# Size in bytes of a block of rows that stays in a CPU core's cache from one operation to the next.
+_CACHE_BYTES = 1 << 20
 
 
 def resample_reference(
     x: Tensor, taps: Tensor, up: int = 1, down: int = 1, padding: Sequence[int] = (0, 0), gain: float = 1.0
 ) -> Tensor:
-    """The slow form of `resample`: zeros put in, a dense convolution, samples left out."""
+    """The slow form of `resample`: insert zeros, convolve with the dense kernel, drop samples."""
     batch, channels, height, width = x.shape
     zeros = x.new_zeros(batch, channels, height * up, width * up)
     zeros[:, :, ::up, ::up] = x
@@ -30,7 +30,7 @@ def resample_reference(
 
 
 class _Resample(torch.autograd.Function):
-    # Of a linear map with constant taps nothing has to be saved; autograd would keep the whole activation.
+    # The gradient of a linear map with constant taps needs no saved tensor; autograd would keep the whole activation.
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], pad: Any) -> Tensor:
@@ -52,13 +52,13 @@ class _Resample(torch.autograd.Function):
             return _convolved(grad, kernel, down, edges), None, None, None, None
         full = _spread(grad, kernel.flip((0, 1)), down)
         height, width = ctx.size
-        # Samples after the last window had no part in it.
-        rest = (width + left + right - full.shape[3], height + top + bottom - full.shape[2])
-        return F.pad(full, (-left, rest[0] - right, -top, rest[1] - bottom)), None, None, None, None
+        # Samples after the last window did not affect the result, so their gradient is zero.
+        unused = (width + left + right - full.shape[3], height + top + bottom - full.shape[2])
+        return F.pad(full, (-left, unused[0] - right, -top, unused[1] - bottom)), None, None, None, None
 
 
 def _convolved(x: Tensor, kernel: Tensor, stride: tuple[int, int], pad: Sequence[int]) -> Tensor:
-    """Correlation of each channel with the kernel [height, width]; `pad` left, right, top, bottom."""
+    """Correlation of each channel with the kernel `[height, width]`; `pad` is left, right, top and bottom."""
     left, right, top, bottom = pad
     x = x.contiguous(memory_format=torch.channels_last)
     if left != right or top != bottom or min(pad) < 0:
@@ -67,7 +67,7 @@ def _convolved(x: Tensor, kernel: Tensor, stride: tuple[int, int], pad: Sequence
 
 
 def _spread(x: Tensor, kernel: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Every sample times the kernel, `stride` apart."""
+    """Transposed convolution of each channel: the sum of kernels `stride` apart, each scaled by a sample."""
     x = x.contiguous(memory_format=torch.channels_last)
     return F.conv_transpose2d(x, _per_channel(x, kernel), stride=stride, groups=x.shape[1])
 
@@ -77,7 +77,7 @@ def _per_channel(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _beyond(kernel: Tensor, up: tuple[int, int], pad: Sequence[int]) -> tuple[int, int, int, int]:
-    """What padding the up-sampled x adds to the spread one, on all four sides."""
+    """Padding of `_spread`'s result on all four sides; it equals padding the up-sampled x by `pad` before filtering."""
     (height, width), (left, right, top, bottom) = kernel.shape, pad
     return left - width + 1, right + up[1] - width, top - height + 1, bottom + up[0] - height
 
@@ -85,14 +85,14 @@ def _beyond(kernel: Tensor, up: tuple[int, int], pad: Sequence[int]) -> tuple[in
 def resample(
     x: Tensor, taps: Tensor, up: int = 1, down: int = 1, padding: Sequence[int] = (0, 0), gain: float = 1.0
 ) -> Tensor:
-    """Put zeros between samples, pad, filter, leave samples out; `resample_reference` is its slow form.
+    """Insert zeros between samples, pad, filter, and drop samples; `resample_reference` is the slow form.
 
     Args:
         x: `[B, C, H, W]`.
-        taps: The filter, `[K]`, or `[K, K]` where it is no product of one with itself.
-        up: Samples for one; with `down` 1.
-        down: Samples of which one is left; with `up` 1.
-        padding: Zeros before and after the up-sampled x, in both directions; negative ones crop.
+        taps: The filter: `[K]`, applied along both axes, or `[K, K]` if the filter is not separable.
+        up: Up-sampling factor; needs `down` 1 if larger than 1.
+        down: Down-sampling factor; needs `up` 1 if larger than 1.
+        padding: Number of zeros before and after the up-sampled x, along both axes; negative numbers crop.
         gain: Factor on the result.
 
     Returns:
@@ -100,7 +100,7 @@ def resample(
     """
     before, after = padding
     if taps.ndim == 1 and len(taps) >= 8:
-        # A long filter takes one direction after the other.
+        # A long separable filter is cheaper in two passes, one along each axis.
         x = _Resample.apply(x, taps[:, None] * gain, (up, 1), (down, 1), (0, 0, before, after))
         return _Resample.apply(x, taps[None], (1, up), (1, down), (before, after, 0, 0))
     kernel = (taps[:, None] * taps if taps.ndim == 1 else taps) * gain
@@ -124,7 +124,7 @@ def activate_reference(
 
 
 class _Activate(torch.autograd.Function):
-    # The sign and the limit can be read off the result, so the input need not be kept.
+    # The result shows whether an input was negative or clamped, so the input need not be kept.
 
     @staticmethod
     def forward(
@@ -184,17 +184,17 @@ def activate(
     slope: float = LEAKY_SLOPE,
     clamp: float | None = None,
 ) -> Tensor:
-    """Bias, noise, leaky ReLU and limit, in place: on a CPU one pass over memory, each way.
+    """Add bias and noise, apply a leaky ReLU and clamp, in place; on a CPU in one pass over memory per direction.
 
     Args:
-        x: `[B, C, H, W]`, of which nothing but this result is used afterwards.
+        x: `[B, C, H, W]`; overwritten with the result, so the caller must not use the input afterwards.
         bias: `[C]`.
         noise: `[1, 1, H, W]` or `[B, 1, H, W]`.
-        slope: Of negative values.
+        slope: Slope of the leaky ReLU for negative values.
         clamp: Largest magnitude of the result.
 
     Returns:
-        x.
+        x, overwritten with the result.
     """
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, bias, noise)):
         return _Activate.apply(x, bias, noise, slope, clamp)
@@ -202,8 +202,8 @@ def activate(
 
 
 def _rows(x: Tensor) -> Iterator[slice]:
-    """Parts of x along its height that fit in a CPU's cache; all of it elsewhere."""
+    """Slices of x along the height that each fit in a CPU core's cache; a single slice on other devices."""
     height = x.shape[2]
-    row = x.shape[0] * x.shape[1] * x.shape[3] * x.element_size()
-    step = max(1, _CACHED // row) if x.device.type == "cpu" else height
+    row_bytes = x.shape[0] * x.shape[1] * x.shape[3] * x.element_size()
+    step = max(1, _CACHE_BYTES // row_bytes) if x.device.type == "cpu" else height
     return (slice(start, start + step) for start in range(0, height, step))

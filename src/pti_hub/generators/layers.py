@@ -1,4 +1,4 @@
-"""What generators share: equalised linear layers, the mapping network and its W, the inverse Haar transform."""
+"""Building blocks that the generators share: linear layers, the mapping network, the inverse Haar transform."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LEAKY_SLOPE = 0.2
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with equalised learning rate (Karras et al. 2018, section 4.1).
+    """Linear layer with an equalised learning rate (Karras et al. 2018, section 4.1).
 
     Args:
         in_features: Width of the input.
         out_features: Width of the output.
-        lr_multiplier: Scale of weights and bias at run time, hence of their learning rate.
-        bias: What the bias begins as.
+        lr_multiplier: Factor on weights and bias at run time, which scales their effective learning rate.
+        bias: Initial value of the bias.
     """
 
     def __init__(self, in_features: int, out_features: int, lr_multiplier: float = 1.0, bias: float = 0.0) -> None:
@@ -45,12 +45,12 @@ class MappingNetwork(nn.Module):
         w_dim: Width of w.
         num_layers: Number of layers.
         lr_multiplier: Learning-rate multiplier of every layer.
-        c_dim: Number of classes of a conditional network, 0 for none.
-        hidden_dim: Width of the hidden layers; that of w by default.
-        embed_dim: Width of the class's embedding; that of w by default.
+        c_dim: Number of classes; 0 for an unconditional network.
+        hidden_dim: Width of the hidden layers; `w_dim` by default.
+        embed_dim: Width of the class embedding; `w_dim` by default.
 
     Raises:
-        InputError: A number is out of range; a file that was tampered with must not take all memory.
+        InputError: A size is out of range; the limits keep a tampered file from exhausting memory.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class MappingNetwork(nn.Module):
         super().__init__()
         sizes = {"z_dim": z_dim, "w_dim": w_dim, "mapping_layers": num_layers}
         sizes |= {"mapping_hidden_dim": hidden_dim or w_dim, "mapping_embed_dim": embed_dim or w_dim}
-        good = all(size in range(1, 2049) for size in sizes.values()) and num_layers <= 32
-        if not good or c_dim not in range(32769):
+        in_range = all(size in range(1, 2049) for size in sizes.values()) and num_layers <= 32
+        if not in_range or c_dim not in range(32769):
             listed = ", ".join(f"{name}={size}" for name, size in sizes.items())
             raise InputError(f"{listed}, c_dim={c_dim}; expected 1 to 2048 each, layers to 32, classes to 32768")
         embed_dim = (embed_dim or w_dim) if c_dim else 0
@@ -79,25 +79,25 @@ class MappingNetwork(nn.Module):
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Map z `[B, z_dim]`, standard normal, to w `[B, w_dim]`.
 
-        Of a conditional network c `[B, c_dim]` tells the classes, one-hot; where it is left out they follow from z, so
-        that each comes up as often.
+        A conditional network takes the classes as one-hot vectors c `[B, c_dim]`. Without c it derives them from z, so
+        that every class is equally likely.
         """
         x = _normalized(z)
         if self.embed is not None:
             if c is None:
-                share = torch.special.ndtr(z[:, 0].float())
-                c = F.one_hot((share * self.c_dim).long().clamp_max(self.c_dim - 1), self.c_dim)
-            x = torch.cat([x, _normalized(self.embed(c.to(x)))], 1)
+                quantile = torch.special.ndtr(z[:, 0].float())
+                c = F.one_hot((quantile * self.c_dim).long().clamp_max(self.c_dim - 1), self.c_dim)
+            x = torch.cat([x, _normalized(self.embed(c.to(x)))], 1)  # [B, z_dim + embed_dim]
         for layer in self.layers:
             x = F.leaky_relu(layer(x), LEAKY_SLOPE) * math.sqrt(2)
         return x
 
 
 class StyledGenerator(nn.Module):
-    """What generators of all architectures begin with: the mapping network, and the statistics of its W.
+    """Base class of all generators: the mapping network, and the mean and standard deviation of W.
 
     Args:
-        mapping_network: f.
+        mapping_network: The mapping network f: Z → W.
     """
 
     w_avg: Tensor
@@ -111,19 +111,19 @@ class StyledGenerator(nn.Module):
         self.register_buffer("w_std", torch.ones(()))
 
     def mapping(self, z: Tensor, truncation: float = 1.0, c: Tensor | None = None) -> Tensor:
-        """Map z to W.
+        """Map z to w.
 
         Args:
             z: `[B, z_dim]`, standard normal.
-            truncation: ψ of Karras et al. 2019: 1 leaves w alone, 0 gives `w_avg`.
-            c: Of a conditional network the classes `[B, c_dim]`, one-hot; by default they follow from z, so that each
-                comes up as often.
+            truncation: ψ of Karras et al. 2019: 1 leaves w unchanged, 0 gives `w_avg`.
+            c: Classes for a conditional network, one-hot `[B, c_dim]`; by default derived from z, so that every class
+                is equally likely.
 
         Returns:
             w `[B, w_dim]`.
 
         Raises:
-            InputError: z or c is not of that shape.
+            InputError: z or c has another shape.
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise InputError(f"z of shape {list(z.shape)}; expected [B, {self.z_dim}]")
@@ -143,17 +143,17 @@ def inverse_haar_reference(x: Tensor) -> Tensor:
     wavelets = x.new_tensor([[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]])
     kernel = (wavelets / 2)[:, None].repeat_interleave(channels, 0)
     bands = F.conv_transpose2d(x, kernel, stride=2, groups=4 * channels)
-    return bands.unflatten(1, (4, channels)).sum(1)
+    return bands.unflatten(1, (4, channels)).sum(1)  # [B, C, 2H, 2W]
 
 
 class _InverseHaar(torch.autograd.Function):
-    # The transform is orthonormal, so its gradient is the forward transform: nothing has to be saved, and both
-    # ways are eight quarter-size additions written straight into one output.
+    # The transform is orthonormal, so its gradient is the forward Haar transform, and no tensor has to be saved. Each
+    # direction takes eight quarter-size additions, written straight into one output.
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
-        out = x.new_empty(batch, 2 * height, 2 * width, channels // 4)
+        out = x.new_empty(batch, 2 * height, 2 * width, channels // 4)  # channels last in memory
         low, vertical, horizontal, diagonal = x.permute(0, 2, 3, 1).chunk(4, dim=3)
         top, bottom = (low + vertical).mul_(0.5), (low - vertical).mul_(0.5)
         right_top, right_bottom = (horizontal + diagonal).mul_(0.5), (horizontal - diagonal).mul_(0.5)
@@ -166,7 +166,7 @@ class _InverseHaar(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         batch, channels, height, width = grad.shape
-        rows = grad.permute(0, 2, 3, 1)
+        rows = grad.permute(0, 2, 3, 1)  # [B, 2H, 2W, C]
         out = grad.new_empty(batch, height // 2, width // 2, 4 * channels)
         low, vertical, horizontal, diagonal = out.chunk(4, dim=3)
         a, b = rows[:, 0::2, 0::2], rows[:, 0::2, 1::2]

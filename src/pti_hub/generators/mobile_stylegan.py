@@ -1,8 +1,8 @@
 """MobileStyleGAN (Belousov 2021): StyleGAN2 distilled into depthwise-separable convolutions and wavelets.
 
 Demodulation is folded into the weights, and each resolution is reached by an inverse Haar transform instead of a
-filtered up-sampling, so a picture costs a small part of StyleGAN2's arithmetic. Activations are channels-last: all
-layers but the first are bound by memory, and this layout needs no re-ordering.
+filtered up-sampling, so a picture costs a small fraction of StyleGAN2's arithmetic. Activations are channels-last: all
+layers but the first are memory-bound, and this layout needs no reordering.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pti_hub.generators.protocol import NoiseMode, broadcast_ws, chosen_noise, c
 
 
 class Modulation(nn.Linear):
-    """The affine map A from w `[B, w_dim]` to one scale a channel `[B, channels]` (Karras et al. 2019, section 2).
+    """The affine map A from w `[B, w_dim]` to one scale per channel `[B, channels]` (Karras et al. 2019, section 2).
 
     Args:
         w_dim: Width of w.
@@ -40,14 +40,14 @@ class Modulation(nn.Linear):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU without gain.
+    """Modulated convolution, noise, bias, and a leaky ReLU without gain.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         w_dim: Width of w.
         resolution: Height and width of input and output, in pixels.
-        separable: A depthwise 3×3 and a pointwise convolution, or one dense 3×3.
+        separable: Whether to use a depthwise 3×3 and a pointwise convolution instead of one dense 3×3 convolution.
     """
 
     def __init__(
@@ -67,21 +67,21 @@ class StyledConv(nn.Module):
         """Map x `[B, in, H, W]` and w `[B, w_dim]` to `[B, out, H, W]`."""
         scale, weight = self.modulation(w), self.weight
         if len(scale) == 1:
-            # For one picture the scale goes into the weights, which spares a pass over the activations.
+            # For a single picture the scale is folded into the weights, which saves a pass over the activations.
             weight = weight * scale[0, :, None, None]
         else:
             x = x * scale[:, :, None, None].to(x.dtype)
         if self.depthwise is not None:
             x = F.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
         x = F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
-        # In place: a convolution's gradient needs its input, never its output.
+        # In place is safe: the gradient of a convolution needs the input, never the output.
         if noise is not None:
             x = x.add_((noise * self.noise_strength).to(x.dtype))
         return F.leaky_relu_(x, LEAKY_SLOPE)
 
 
 class Block(nn.Module):
-    """Doubles the resolution: modulate, inverse Haar transform, two separable convolutions."""
+    """Doubles the resolution: modulation, inverse Haar transform, two separable convolutions."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int) -> None:
         super().__init__()
@@ -90,25 +90,25 @@ class Block(nn.Module):
         self.conv2 = StyledConv(out_channels, out_channels, w_dim, resolution)
 
     def forward(self, x: Tensor, ws: Sequence[Tensor], noise: Sequence[Tensor | None]) -> Tensor:
-        """Map x `[B, in, H, W]` to `[B, out, 2H, 2W]`; `ws` and `noise` hold two entries."""
+        """Map x `[B, in, H, W]` to `[B, out, 2H, 2W]`; `ws` and `noise` hold two entries each."""
         x = inverse_haar(x * self.up(ws[0])[:, :, None, None].to(x.dtype))
         return self.conv2(self.conv1(x, ws[0], noise[0]), ws[1], noise[1])
 
 
 class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
-    """A style-based generator with mapping and synthesis network; fulfils the `Generator` protocol.
+    """MobileStyleGAN's mapping and synthesis networks; implements the `Generator` protocol.
 
-    In StyleGAN2's numbering of layers the first convolution takes w 0, block i takes w 2i+1 (transform and first
-    convolution) and w 2i+2, the image layer takes the last.
+    Layers are numbered as in StyleGAN2: the first convolution takes w 0; block i takes w 2i+1 (for the inverse Haar
+    transform and the first convolution) and w 2i+2 (for the second convolution); the image layer takes the last w.
 
     Args:
         z_dim: Width of z.
         w_dim: Width of w.
-        channels: Channels at 4², 8², 16², … pixels; the picture has twice the last of these sizes.
+        channels: Channels at 4², 8², 16², … pixels; the picture is twice as large as the last of these sizes.
         mapping_layers: Depth of the mapping network.
 
     Raises:
-        InputError: A number is out of range; a file that was tampered with must not take all memory.
+        InputError: A size is out of range; the limits keep a tampered file from exhausting memory.
     """
 
     stops_early = False
@@ -138,7 +138,7 @@ class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hu
         return [conv.noise_const for conv in self._convs()]
 
     def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps that each of the `num_ws` layers' w goes through."""
+        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
         layers: list[list[Modulation]] = [[self.conv.modulation]]
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -157,15 +157,16 @@ class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hu
 
         Args:
             ws: w `[B, w_dim]` for all layers, or a W+ code `[B, num_ws, w_dim]`.
-            noise_mode: `"const"` for the fixed maps, `"random"` for new ones each call, `"none"` for none.
-            noise: Maps to use instead, one a convolution, shapes as `noise_maps` gives them.
-            resolution: A smaller picture: the full one, box-filtered. Half the size and below cost no last transform.
+            noise_mode: `"const"` for the fixed maps, `"random"` for new maps on each call, `"none"` for no noise.
+            noise: Maps to use instead, one per convolution, with the shapes that `noise_maps` returns.
+            resolution: Height and width of a smaller picture, which equals the full one box-filtered. At half the size
+                and below, the last inverse Haar transform is skipped.
 
         Returns:
             `[B, 3, R, R]`, about [-1, 1].
 
         Raises:
-            InputError: The shape of `ws`, the number of noise maps, the mode or the resolution is not one of these.
+            InputError: The shape of `ws`, the number of noise maps, the noise mode or the resolution is invalid.
         """
         codes = broadcast_ws(self, ws).to(self.input.dtype).unbind(1)
         maps = chosen_noise(self, noise_mode, noise, len(ws))
@@ -180,7 +181,7 @@ class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hu
     forward = synthesis
 
     def _image(self, x: Tensor, w: Tensor, size: int) -> Tensor:
-        """The image layer; of the wavelet bands only those that the size asks for."""
+        """The image layer; computes only the wavelet bands that a picture of this size needs."""
         scale = self.to_image_modulation(w)[:, :, None, None]
         weight, bias = self.to_image.weight, self.to_image.bias
         if size < self.resolution:

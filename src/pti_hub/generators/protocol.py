@@ -1,4 +1,4 @@
-"""What projectors, tuners and edits may ask of a generator; every architecture fulfils it."""
+"""The interface that projectors, tuners and edits rely on; every generator architecture implements it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Generator(Protocol):
     Attributes:
         z_dim: Width of z.
         w_dim: Width of w.
-        num_ws: Number of layers that take a w of their own, the length of a W+ code.
+        num_ws: Number of layers that each take their own w, which is the length of a W+ code.
         resolution: Height and width of the picture, in pixels.
-        w_avg: `[w_dim]`, mean of W.
-        w_std: `[]`, root of the mean squared distance to `w_avg` (Karras et al. 2020, appendix D).
-        stops_early: Whether a smaller picture is one of an inner layer's, and not the full one box-filtered.
+        w_avg: `[w_dim]`, the mean of W.
+        w_std: `[]`, the root mean squared distance of w from `w_avg` (Karras et al. 2020, appendix D).
+        stops_early: Whether a smaller picture comes from an inner layer; if not, it is the full picture, box-filtered.
     """
 
     z_dim: int
@@ -35,7 +35,7 @@ class Generator(Protocol):
     stops_early: bool
 
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Map z `[B, z_dim]` to w `[B, w_dim]`, drawn towards `w_avg` by `truncation`."""
+        """Map z `[B, z_dim]` to w `[B, w_dim]`; `truncation` 1 leaves w unchanged, 0 gives `w_avg`."""
 
     def synthesis(
         self,
@@ -47,18 +47,18 @@ class Generator(Protocol):
         """Picture `[B, 3, R, R]`, about [-1, 1], of w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
 
         Args:
-            ws: One w for all layers, or one a layer.
-            noise_mode: The fixed maps, new ones each call, or none.
-            noise: Maps to use instead, as `noise_maps` gives them.
-            resolution: A smaller picture; only what it needs is computed. It is the full one box-filtered, or nearly so
-                if the generator `stops_early`.
+            ws: One w for all layers, or one w per layer.
+            noise_mode: `"const"` for the fixed maps, `"random"` for new maps on each call, `"none"` for no noise.
+            noise: Maps to use instead, with the shapes that `noise_maps` returns.
+            resolution: Height and width of a smaller picture, for which only the necessary layers are computed. It
+                equals the full picture box-filtered, or approximates it if the generator `stops_early`.
         """
 
     def noise_maps(self) -> list[Tensor]:
         """The fixed noise of each layer, `[1, 1, H, W]`, from coarse to fine."""
 
     def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps that each of the `num_ws` layers' w goes through."""
+        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
 
@@ -72,7 +72,7 @@ class Generator(Protocol):
 
 
 def tuned_synthesis(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, **kwargs: Any) -> Tensor:
-    """G(ws; θ*): synthesis with some weights replaced, the generator's own left as they are.
+    """G(ws; θ*): synthesis with some weights replaced; the generator's own weights do not change.
 
     Args:
         generator: The generator.
@@ -89,10 +89,10 @@ def tuned_synthesis(generator: Generator, weights: Mapping[str, Tensor], ws: Ten
 
 
 def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
-    """W+ code `[B, num_ws, w_dim]` of w `[B, w_dim]` or of a W+ code.
+    """Expand w `[B, w_dim]` to a W+ code `[B, num_ws, w_dim]`; a W+ code is returned unchanged.
 
     Raises:
-        InputError: The shape is neither.
+        InputError: `ws` has neither shape.
     """
     if ws.ndim == 2 and ws.shape[1] == generator.w_dim:
         return ws[:, None].expand(-1, generator.num_ws, -1)
@@ -107,15 +107,15 @@ def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
 def chosen_noise(
     generator: Generator, mode: NoiseMode, noise: Sequence[Tensor] | None, batch: int
 ) -> Sequence[Tensor | None]:
-    """The noise of each layer as the arguments of `Generator.synthesis` ask for it.
+    """The noise map of each convolution, as selected by the arguments of `Generator.synthesis`.
 
     Raises:
-        InputError: The number of maps is not the generator's, or there is no such mode.
+        InputError: The generator needs another number of maps, or the mode is unknown.
     """
     maps = generator.noise_maps()
     if noise is not None:
         if len(noise) != len(maps):
-            raise InputError(f"{len(noise)} noise maps; expected {len(maps)}, one a convolution")
+            raise InputError(f"{len(noise)} noise maps; expected {len(maps)}, one per convolution")
         return noise
     if mode == "const":
         return maps
@@ -127,10 +127,10 @@ def chosen_noise(
 
 
 def chosen_resolution(generator: Generator, resolution: int | None) -> int:
-    """The size of the picture that the arguments of `Generator.synthesis` ask for.
+    """Height and width of the picture, as selected by the arguments of `Generator.synthesis`.
 
     Raises:
-        InputError: It is not the generator's divided by a power of two, at least 4.
+        InputError: The resolution is below 4, or is not the generator's own divided by a power of two.
     """
     full = generator.resolution
     size = full if resolution is None else resolution
@@ -141,10 +141,10 @@ def chosen_resolution(generator: Generator, resolution: int | None) -> int:
 
 @torch.no_grad()
 def w_statistics(generator: Generator, num_samples: int = 10_000, seed: int = 123) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of W, by sampling (Karras et al. 2020, appendix D).
+    """Mean and standard deviation of W, estimated by sampling (Karras et al. 2020, appendix D).
 
     Args:
-        generator: Its mapping network is used.
+        generator: The generator whose mapping network is sampled.
         num_samples: Number of z drawn.
         seed: Seed of the draw.
 
@@ -152,7 +152,7 @@ def w_statistics(generator: Generator, num_samples: int = 10_000, seed: int = 12
         `w_avg` `[w_dim]` and `w_std` `[]`.
     """
     z = torch.randn(num_samples, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    w = generator.mapping(z.to(generator.w_avg.device)).double()
+    w = generator.mapping(z.to(generator.w_avg.device)).double()  # [N, w_dim]
     w_avg = w.mean(0)
     w_std = (w - w_avg).square().sum(1).mean().sqrt()
     return w_avg.float(), w_std.float()

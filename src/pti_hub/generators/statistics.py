@@ -1,4 +1,4 @@
-"""Where a latent lies in W and S, which tells how well it can be edited (Tov et al. 2021)."""
+"""Where a latent lies in W and S, which indicates how editable it is (Tov et al. 2021)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pti_hub.generators.protocol import Generator, broadcast_ws
 def latent_statistics(
     generator: Generator, latents: Sequence[Tensor], num_samples: int = 10_000, seed: int = 123
 ) -> list[dict[str, float]]:
-    """Distance of latents from the mean; the farther, the weaker the generator's edits there.
+    """Distances of latents from the mean of W and S; the larger they are, the weaker the effect of edits.
 
     Args:
-        generator: Its mapping network is sampled for the spread of S.
-        latents: Each `[1, w_dim]` or `[1, num_ws, w_dim]`.
+        generator: The generator whose mapping network is sampled for the variance of S.
+        latents: Latents, each `[1, w_dim]` or `[1, num_ws, w_dim]`.
         num_samples: Number of z drawn.
         seed: Seed of the draw.
 
     Returns:
-        For each: `"w_distance"`, ‖w − w̄‖₂, in W+ the root mean square over layers; `"truncation"`, that distance in
-        units of `w_std`: the ψ at which a typical sample lies as far; `"s_distance"`, the root mean square over all
-        style channels of their deviation from the mean style in standard deviations, 1 for a typical sample (S is the
-        space behind the affine maps, Wu et al. 2021).
+        One dictionary per latent. `"w_distance"` is ‖w − w̄‖₂; for a W+ code, the root mean square over layers.
+        `"truncation"` is `w_distance` in units of `w_std`: the ψ at which a typical sample is equally far away.
+        `"s_distance"` is the deviation from the mean style in standard deviations, as the root mean square over all
+        style channels; it is 1 for a typical sample. S is the space after the affine maps (Wu et al. 2021).
     """
     z = torch.randn(num_samples, generator.z_dim, generator=torch.Generator().manual_seed(seed))
     w_avg = generator.w_avg.float()
-    w = generator.mapping(z.to(generator.w_avg)).float() - w_avg
-    covariance = w.T @ w / num_samples
+    w = generator.mapping(z.to(generator.w_avg)).float() - w_avg  # [N, w_dim]
+    covariance = w.T @ w / num_samples  # [w_dim, w_dim]
     layers = [torch.cat([a.float() for a in maps]) for maps in generator.modulation_weights()]
-    variances = [((a @ covariance) * a).sum(1).clamp_min(1e-12) for a in layers]
+    variances = [((a @ covariance) * a).sum(1).clamp_min(1e-12) for a in layers]  # [channels] per layer
     statistics = []
     for latent in latents:
-        offsets = (broadcast_ws(generator, latent.to(w_avg)) - w_avg)[0]
+        offsets = (broadcast_ws(generator, latent.to(w_avg)) - w_avg)[0]  # [num_ws, w_dim]
         w_distance = offsets.square().sum(1).mean().sqrt().item()
         scores = [(a @ d).square() / v for a, v, d in zip(layers, variances, offsets, strict=True)]
         statistics.append(

@@ -1,9 +1,9 @@
-"""StyleGAN2 (Karras et al. 2020), with the variants that StyleGAN2-ADA trains.
+"""StyleGAN2 (Karras et al. 2020), including the variants that StyleGAN2-ADA trains.
 
-Weights are the published ones as they are, scaled at run time, so that Adam's steps mean what they mean in the paper.
-Activations are channels-last. For one picture styles, demodulation and gains go into a layer's weights, which are
-small; what is left over a large activation is the convolution, the blur of an up-sampling one, and one pass for noise,
-bias and activation.
+Weights are stored as published and scaled at run time, so that Adam's steps have the same effect as in the paper.
+Activations are channels-last. For a single picture, styles, demodulation and gains are folded into a layer's weights,
+which are small. Only three operations then pass over a large activation: the convolution, the blur after up-sampling,
+and one pass for noise, bias and leaky ReLU.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ TAPS = (0.125, 0.375, 0.375, 0.125)
 def modulated_conv_reference(
     x: Tensor, weight: Tensor, styles: Tensor, demodulate: bool = True, up: int = 1, taps: Tensor | None = None
 ) -> Tensor:
-    """The slow form of `modulated_conv`: as the paper tells it, a picture at a time.
+    """The slow form of `modulated_conv`: literally as in the paper, one picture at a time.
 
     Args:
         x: `[B, in, H, W]`.
         weight: `[out, in, k, k]`.
         styles: `[B, in]`.
-        demodulate: Whether each output channel is brought to unit variance (Karras et al. 2020, Eq. 3).
-        up: 2 for a picture of twice the size, else 1.
-        taps: Low-pass filter `[K]` of the up-sampling.
+        demodulate: Whether to scale each output channel to unit variance (Karras et al. 2020, Eq. 3).
+        up: 2 to double height and width, else 1.
+        taps: Low-pass filter `[K]` for up-sampling.
 
     Returns:
         `[B, out, H·up, W·up]`.
@@ -54,7 +54,7 @@ def modulated_conv_reference(
             pictures.append(F.conv2d(picture[None], kernel, padding=edge))
         else:
             assert taps is not None
-            # Zero insertion and blur first, then an ordinary convolution, here a true one: the kernel is turned round.
+            # Insert zeros and blur first, then convolve. This is a true convolution, so the kernel is flipped.
             before, after = edge + (len(taps) + up - 1) // 2, edge + (len(taps) - up) // 2
             smooth = resample_reference(picture[None], taps, up=up, padding=(before, after), gain=up**2)
             pictures.append(F.conv2d(smooth, kernel.flip((2, 3))))
@@ -71,23 +71,23 @@ def modulated_conv(
     gain: float = 1.0,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """A convolution whose weights a style scales (Karras et al. 2020, Eq. 1 and 3); see `modulated_conv_reference`.
+    """Convolution whose weights a style scales (Karras et al. 2020, Eq. 1 and 3); see `modulated_conv_reference`.
 
     Args:
         x: `[B, in, H, W]`.
         weight: `[out, in, k, k]`.
         styles: `[B, in]`.
-        demodulate: Whether to bring each output channel to unit variance.
-        up: 2 for a picture of twice the size, else 1.
-        taps: Low-pass filter `[K]` of the up-sampling.
-        gain: Factor on the result.
-        bias: `[out]`, added where nothing is up-sampled.
+        demodulate: Whether to scale each output channel to unit variance.
+        up: 2 to double height and width, else 1.
+        taps: Low-pass filter `[K]` for up-sampling.
+        gain: Factor on the convolution's output.
+        bias: `[out]`, added after the gain.
 
     Returns:
         `[B, out, H·up, W·up]`.
     """
     if x.dtype == torch.float16 and demodulate:
-        # Demodulation takes any scale away again, and large ones overflow before it does.
+        # Demodulation cancels any scale of weights and styles, but large ones would first overflow half precision.
         weight = weight / (weight.detach().abs().amax((1, 2, 3), keepdim=True) * math.sqrt(weight[0].numel()))
         styles = styles / styles.detach().abs().amax(1, keepdim=True)
     scale: Tensor | None = None
@@ -104,30 +104,30 @@ def modulated_conv(
     weight = weight.to(x.dtype)
     edge = weight.shape[-1] // 2
     if up == 1:
-        # The bias goes with the convolution unless the scale is still to come.
-        early = bias.to(x.dtype) if bias is not None and (single or scale is None) else None
-        x = F.conv2d(x, weight, early, padding=edge)
+        # The convolution adds the bias itself, unless the output still has to be scaled.
+        fused_bias = bias.to(x.dtype) if bias is not None and (single or scale is None) else None
+        x = F.conv2d(x, weight, fused_bias, padding=edge)
     else:
         assert taps is not None
         x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=up)
         before, after = (len(taps) + up - 1) // 2 - edge, (len(taps) - up) // 2 - edge + up - 1
         x = resample(x, taps, padding=(before, after), gain=up**2)
-        early = None
+        fused_bias = None
     if not single and scale is not None:
         x = x * scale[:, :, None, None].to(x.dtype)
-    return x if bias is None or early is not None else x + bias.to(x.dtype)[:, None, None]
+    return x if bias is None or fused_bias is not None else x + bias.to(x.dtype)[:, None, None]
 
 
 class StyledConv(nn.Module):
-    """Modulated 3×3 convolution, noise, bias, leaky ReLU.
+    """Modulated 3×3 convolution, noise, bias, and a leaky ReLU.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         w_dim: Width of w.
         resolution: Height and width of the output, in pixels.
-        up: 2 where the input has half of that, else 1.
-        clamp: Largest magnitude of the output.
+        up: 2 if the input has half that resolution, else 1.
+        clamp: Largest magnitude of the output; `None` for no limit.
     """
 
     taps: Tensor
@@ -147,13 +147,13 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
         """Map x `[B, in, H, W]` and w `[B, w_dim]` to `[B, out, H·up, W·up]`, times `gain`."""
-        # The gain goes through a leaky ReLU.
+        # A leaky ReLU commutes with a positive gain, so the gain is applied before it.
         total = math.sqrt(2) * gain
         bias, clamp = self.bias * total, None if self.clamp is None else self.clamp * gain
         if noise is not None:
             noise = noise * (self.noise_strength * total)
-        early = bias if self.up == 1 else None
-        x = modulated_conv(x, self.weight, self.modulation(w), True, self.up, self.taps, total, early)
+        conv_bias = bias if self.up == 1 else None
+        x = modulated_conv(x, self.weight, self.modulation(w), True, self.up, self.taps, total, conv_bias)
         return activate(x, None if self.up == 1 else bias, noise, clamp=clamp)
 
     def reference(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
@@ -185,14 +185,14 @@ class Block(nn.Module):
     """The layers of one resolution.
 
     Args:
-        in_channels: Channels of the resolution below; 0 at 4², which begins with a learned constant.
-        out_channels: Channels of this one.
+        in_channels: Channels at the next lower resolution; 0 at 4², where the input is a learned constant.
+        out_channels: Channels at this resolution.
         w_dim: Width of w.
         resolution: Height and width, in pixels.
         architecture: See `StyleGAN2`.
-        last: Whether this is the picture's own resolution.
-        clamp: Largest magnitude of a convolution's output.
-        half: Whether to compute in half precision where that is asked for.
+        last: Whether this is the resolution of the picture.
+        clamp: Largest magnitude of a convolution's output; `None` for no limit.
+        half: Whether a GPU computes in half precision when no gradient is needed.
     """
 
     taps: Tensor
@@ -221,20 +221,23 @@ class Block(nn.Module):
 
     @property
     def num_convs(self) -> int:
-        """Number of convolutions that take a w of their own."""
+        """Number of convolutions, each of which takes its own w."""
         return 1 if self.conv0 is None else 2
 
     def forward(
         self, x: Tensor | None, image: Tensor | None, ws: Sequence[Tensor], noise: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None]:
-        """Features and picture of this resolution from those of the one below; `ws` holds one more than `noise`."""
+        """Compute features and picture at this resolution from features and picture at the next lower one.
+
+        `noise` holds one map per convolution; `ws` one w per convolution and one for the image layer.
+        """
         if self.conv0 is None:
             assert self.input is not None
             x = self.input.contiguous(memory_format=torch.channels_last).expand(len(ws[0]), -1, -1, -1)
             x = self.conv1(x, ws[0], noise[0])
         else:
             assert x is not None
-            # Half precision is for pictures; gradients would need their losses scaled.
+            # Half precision is only used for rendering: gradients would need loss scaling.
             if self.half_precision and x.is_cuda and not torch.is_grad_enabled():
                 x = x.half()
             if self.skip is None:
@@ -254,36 +257,37 @@ class Block(nn.Module):
 
 
 def enlarge(x: Tensor, taps: Tensor) -> Tensor:
-    """Twice the size, low-pass filtered: `[B, C, H, W]` to `[B, C, 2H, 2W]`."""
+    """Double height and width with a low-pass filter: `[B, C, H, W]` to `[B, C, 2H, 2W]`."""
     return resample(x, taps, up=2, padding=(len(taps) // 2, len(taps) // 2 - 1), gain=4)
 
 
 class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
-    """A style-based generator with mapping and synthesis network; fulfils the `Generator` protocol.
+    """StyleGAN2's mapping and synthesis networks; implements the `Generator` protocol.
 
-    The defaults are config-f's at 1024². The layers of the `num_ws` ws: the convolution at 4² takes w 0, the two of the
-    i-th resolution above it w 2i-1 and 2i; an image layer takes the w after its resolution's last convolution.
+    The defaults are those of config-f at 1024². The convolution at 4² takes w 0; the two convolutions at the i-th
+    resolution above 4² take w 2i-1 and w 2i; the image layer of a resolution takes the w after the resolution's last
+    convolution.
 
     Args:
         resolution: Height and width of the picture, a power of two.
         z_dim: Width of z.
         w_dim: Width of w.
-        c_dim: Number of classes of a conditional network, 0 for none.
-        channel_base: Channels times resolution, where that is below `channel_max`.
-        channel_max: Most channels of a layer.
-        channels: Channels of each resolution from 4² on, in place of the former two.
+        c_dim: Number of classes; 0 for an unconditional network.
+        channel_base: A layer has `channel_base` / resolution channels, at most `channel_max`.
+        channel_max: Maximum number of channels of a layer.
+        channels: Channels at each resolution from 4² on; overrides `channel_base` and `channel_max`.
         mapping_layers: Depth of the mapping network.
-        mapping_hidden_dim: Width of its hidden layers; that of w by default.
-        mapping_embed_dim: Width of its embedding of a class; that of w by default.
-        mapping_lr_multiplier: Learning-rate multiplier of its layers.
-        architecture: How the picture comes out: `"skip"`, a sum over resolutions; `"resnet"`, of the last one, with
-            residual connections between features; `"orig"`, of the last one.
-        conv_clamp: Largest magnitude of a convolution's output; none by default.
-        num_fp16_res: Number of resolutions, from the largest down, that a GPU computes in half precision where no
-            gradient is asked for.
+        mapping_hidden_dim: Width of the mapping network's hidden layers; `w_dim` by default.
+        mapping_embed_dim: Width of the mapping network's class embedding; `w_dim` by default.
+        mapping_lr_multiplier: Learning-rate multiplier of the mapping network's layers.
+        architecture: `"skip"` sums the pictures of all resolutions; `"orig"` takes the last resolution's picture;
+            `"resnet"` does so too, with residual connections between features.
+        conv_clamp: Largest magnitude of a convolution's output; no limit by default.
+        num_fp16_res: Number of resolutions, from the largest down, that a GPU computes in half precision when no
+            gradient is needed.
 
     Raises:
-        InputError: A number is out of range; a file that was tampered with must not take all memory.
+        InputError: A number is out of range; the limits keep a tampered file from exhausting memory.
     """
 
     def __init__(
@@ -341,7 +345,7 @@ class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         return [conv.noise_const for conv in self._convs()]
 
     def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps that each of the `num_ws` layers' w goes through."""
+        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
         layers: list[list[Tensor]] = [[] for _ in range(self.num_ws)]
         for i, conv in enumerate(self._convs()):
             layers[i].append(conv.modulation.weight.detach() * conv.modulation.weight_gain)
@@ -363,16 +367,16 @@ class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
 
         Args:
             ws: w `[B, w_dim]` for all layers, or a W+ code `[B, num_ws, w_dim]`.
-            noise_mode: `"const"` for the fixed maps, `"random"` for new ones each call, `"none"` for none.
-            noise: Maps to use instead, one a convolution, shapes as `noise_maps` gives them.
-            resolution: A smaller picture: of the architecture `"skip"` the sum up to there, which costs as much less;
-                of others the full one, box-filtered.
+            noise_mode: `"const"` for the fixed maps, `"random"` for new maps on each call, `"none"` for no noise.
+            noise: Maps to use instead, one per convolution, with the shapes that `noise_maps` returns.
+            resolution: Height and width of a smaller picture. `"skip"` stops its sum at that resolution and computes no
+                layer above; the other architectures box-filter the full picture.
 
         Returns:
             `[B, 3, R, R]`, about [-1, 1].
 
         Raises:
-            InputError: The shape of `ws`, the number of noise maps, the mode or the resolution is not one of these.
+            InputError: The shape of `ws`, the number of noise maps, the noise mode or the resolution is invalid.
         """
         codes = broadcast_ws(self, ws).to(self.w_avg.dtype).unbind(1)
         maps = chosen_noise(self, noise_mode, noise, len(ws))

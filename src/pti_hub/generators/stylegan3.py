@@ -1,7 +1,7 @@
 """StyleGAN3 (Karras et al. 2021), configurations T and R.
 
-The picture begins as Fourier features that w turns and shifts; each layer filters what its non-linearity would alias.
-No noise is added. Weights are the published ones as they are, scaled at run time.
+The picture starts as Fourier features that w rotates and shifts; each layer filters out what the non-linearity would
+alias. There are no noise inputs. Weights are stored as published and scaled at run time.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pti_hub.generators.protocol import NoiseMode, broadcast_ws, chosen_noise, c
 
 
 def lowpass_filter(num_taps: int, cutoff: float, width: float, rate: float, radial: bool = False) -> Tensor:
-    """Kaiser-windowed low-pass filter, unit gain for a constant (Karras et al. 2021, appendix C.1).
+    """Kaiser-windowed low-pass filter with unit gain for a constant (Karras et al. 2021, appendix C.1).
 
     Args:
         num_taps: Number of taps.
-        cutoff: Where it halves the amplitude.
-        width: Of the transition band.
-        rate: Sampling rate, in the unit of the former two.
-        radial: Whether it is the same in all directions, then `[K, K]`: a jinc in place of a product of sincs.
+        cutoff: Cut-off frequency, at which the filter halves the amplitude.
+        width: Width of the transition band, in the unit of `cutoff`.
+        rate: Sampling rate, in the unit of `cutoff`.
+        radial: Whether the filter is rotationally symmetric: a two-dimensional jinc instead of a sinc for each axis.
 
     Returns:
-        `[K]`; a single tap that does nothing where `num_taps` is 1.
+        `[K]`, or `[K, K]` if `radial`; the single tap 1 if `num_taps` is 1.
     """
     if num_taps == 1:
         return torch.ones(1)
-    # Kaiser's formulas for the attenuation that so many taps give, and for the window of that attenuation.
+    # Kaiser's formulas: the attenuation that this number of taps reaches, and the window for that attenuation.
     attenuation = 2.285 * (num_taps - 1) * math.pi * width / (rate / 2) + 7.95
     beta = 0.0
     if attenuation > 50:
@@ -53,14 +53,14 @@ def lowpass_filter(num_taps: int, cutoff: float, width: float, rate: float, radi
 
 
 class FourierInput(nn.Module):
-    """A field of sines at random frequencies, turned and shifted by w, and a linear map of it.
+    """Sine waves at random frequencies, rotated and shifted by w, and a linear map over their channels.
 
     Args:
         channels: Number of frequencies and of output channels.
         w_dim: Width of w.
         size: Height and width of the output.
-        rate: Sampling rate, in samples a picture.
-        bandwidth: Largest frequency.
+        rate: Sampling rate, in samples per picture.
+        bandwidth: Largest frequency, in periods per picture.
     """
 
     transform: Tensor
@@ -82,45 +82,45 @@ class FourierInput(nn.Module):
         self.register_buffer("phases", torch.rand(channels) - 0.5)
 
     def forward(self, w: Tensor) -> Tensor:
-        """Features `[B, channels, size, size]` of w `[B, w_dim]`; the buffer `transform` moves the whole picture."""
+        """Map w `[B, w_dim]` to features `[B, channels, size, size]`; the buffer `transform` moves the picture."""
         t = self.modulation(w)
         cos, sin, x, y = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(1)
         zero, one = torch.zeros_like(x), torch.ones_like(x)
-        turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).unflatten(1, (3, 3))
+        rotation = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).unflatten(1, (3, 3))
         shift = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], 1).unflatten(1, (3, 3))
-        transform = turn @ shift @ self.transform
+        transform = rotation @ shift @ self.transform  # [B, 3, 3]
 
         phases = self.phases + (self.frequencies @ transform[:, :2, 2:])[..., 0]
-        frequencies = self.frequencies @ transform[:, :2, :2]
-        # What `transform` brings beyond the band fades out.
+        frequencies = self.frequencies @ transform[:, :2, :2]  # [B, channels, 2]
+        # Frequencies that `transform` moves beyond the band fade out.
         excess = (frequencies.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
         amplitudes = (1 - excess).clamp(0, 1)
 
-        # A frequency's sine over the grid is that of a sum of a row's and a column's angle.
+        # The phase of a wave at a grid point is the sum of a row's phase and a column's phase.
         position = (torch.arange(self.size, device=w.device, dtype=w.dtype) + 0.5 - self.size / 2) / self.rate
-        rows = position[:, None] * frequencies[:, None, :, 1] + phases[:, None]
+        rows = position[:, None] * frequencies[:, None, :, 1] + phases[:, None]  # [B, size, channels]
         columns = position[:, None] * frequencies[:, None, :, 0]
         waves = torch.sin(2 * math.pi * (rows[:, :, None] + columns[:, None])) * amplitudes[:, None, None]
         return (waves @ (self.weight.T / math.sqrt(len(self.weight)))).permute(0, 3, 1, 2)
 
 
 class FilteredConv(nn.Module):
-    """Modulated convolution, and a leaky ReLU between an up-sampling and a down-sampling filter.
+    """Modulated convolution, then a leaky ReLU between an up-sampling and a down-sampling filter.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         w_dim: Width of w.
-        sizes: Height and width of input and output, margins included.
+        sizes: Side lengths of the square input and output, margins included.
         rates: Sampling rates of input, non-linearity and output.
         cutoffs: Cut-off frequencies of input and output.
-        half_widths: Half the width of their transition bands.
+        half_widths: Half the widths of the transition bands of input and output.
         kernel: Height and width of the convolution's kernel.
-        filter_size: Taps of a filter, in samples of the lower rate.
-        radial: Whether the down-sampling filter is radial.
-        clamp: Largest magnitude of the non-linearity's output.
-        to_image: Whether this is the image layer: no demodulation, no non-linearity.
-        half: Whether to compute in half precision where that is asked for.
+        filter_size: Length of a filter, in samples at the lower sampling rate.
+        radial: Whether the down-sampling filter is rotationally symmetric.
+        clamp: Largest magnitude of the non-linearity's output; `None` for no limit.
+        to_image: Whether this is the image layer, which has no demodulation and no non-linearity.
+        half: Whether a GPU computes in half precision when no gradient is needed.
     """
 
     up_taps: Tensor
@@ -172,7 +172,7 @@ class FilteredConv(nn.Module):
         if self.to_image:
             weight = weight / math.sqrt(weight[0].numel())
         else:
-            # Both are brought to unit magnitude before the demodulation, which half precision needs.
+            # Half precision needs weights and styles of unit magnitude before the demodulation.
             weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
             styles = styles * styles.square().mean().rsqrt()
             scale = (styles.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
@@ -189,43 +189,44 @@ class FilteredConv(nn.Module):
         if self.to_image:
             x = F.pad(x, (*self.padding, *self.padding))
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
-        # The gain of √2 goes through a leaky ReLU.
+        # A leaky ReLU commutes with a positive gain, so the gain of √2 is applied before it.
         x = resample(x, self.up_taps, up=self.up, padding=self.padding, gain=self.up**2 * math.sqrt(2))
         return resample(activate(x, clamp=self.clamp), self.down_taps, down=self.down)
 
 
 class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
-    """An alias-free generator with mapping and synthesis network; fulfils the `Generator` protocol.
+    """StyleGAN3's mapping and synthesis networks; implements the `Generator` protocol.
 
-    The defaults are configuration T's; R has `conv_kernel=1, use_radial_filters=True` and twice the channels. The first
-    w goes to the Fourier features, the others to a layer each.
+    The defaults are those of configuration T; configuration R has `conv_kernel=1, use_radial_filters=True` and twice
+    the channels. The Fourier features take w 0; each layer and the image layer take one of the following ws.
 
     Args:
         resolution: Height and width of the picture.
         z_dim: Width of z.
         w_dim: Width of w.
-        c_dim: Number of classes of a conditional network, 0 for none.
-        channel_base: Channels times resolution, where that is below `channel_max`.
-        channel_max: Most channels of a layer.
+        c_dim: Number of classes; 0 for an unconditional network.
+        channel_base: A layer has `channel_base` / (2 · cut-off frequency) channels, at most `channel_max`.
+        channel_max: Maximum number of channels of a layer.
         mapping_layers: Depth of the mapping network.
-        mapping_lr_multiplier: Learning-rate multiplier of its layers.
-        num_layers: Number of layers, without Fourier features and image layer.
-        num_critical: How many of the last are critically sampled.
+        mapping_lr_multiplier: Learning-rate multiplier of the mapping network's layers.
+        num_layers: Number of layers, not counting the Fourier features and the image layer.
+        num_critical: Number of layers at the end that are critically sampled.
         first_cutoff: Cut-off frequency f_c of the first layer.
-        first_stopband: Its stop band f_t.
-        last_stopband_rel: Stop band of the last layer, in units of its cut-off.
-        margin_size: Samples beyond each edge of the picture.
+        first_stopband: Stop-band frequency f_t of the first layer.
+        last_stopband_rel: Stop-band frequency of the last layer, relative to the layer's cut-off frequency.
+        margin_size: Width of the margin around the picture, in samples.
         output_scale: Factor on the picture.
         conv_kernel: Height and width of the convolutions' kernels.
-        filter_size: Taps of a filter, in samples of the lower rate.
-        lrelu_upsampling: Sampling rate of a non-linearity, relative to the higher of its layer's.
-        use_radial_filters: Whether down-sampling filters are radial, but for critically sampled layers.
-        conv_clamp: Largest magnitude of a non-linearity's output.
-        num_fp16_res: Number of resolutions, from the largest down, that a GPU computes in half precision where no
-            gradient is asked for.
+        filter_size: Length of a filter, in samples at the lower sampling rate.
+        lrelu_upsampling: Sampling rate of a non-linearity, relative to the higher of input and output rate.
+        use_radial_filters: Whether the down-sampling filters are rotationally symmetric, except in critically sampled
+            layers.
+        conv_clamp: Largest magnitude of a non-linearity's output; `None` for no limit.
+        num_fp16_res: Number of resolutions, from the largest down, that a GPU computes in half precision when no
+            gradient is needed.
 
     Raises:
-        InputError: A number is out of range; a file that was tampered with must not take all memory.
+        InputError: A number is out of range; the limits keep a tampered file from exhausting memory.
     """
 
     stops_early = False
@@ -267,8 +268,8 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         ):
             raise InputError(
                 f"first_cutoff={first_cutoff!r}, first_stopband={first_stopband!r}, last_stopband_rel="
-                f"{last_stopband_rel!r}, output_scale={output_scale!r}; expected the cut-off below the stop band, that "
-                f"up to {resolution / 2:g}, and 1 to 4"
+                f"{last_stopband_rel!r}, output_scale={output_scale!r}; expected the cut-off below the stop band, the "
+                f"stop band up to {resolution / 2:g}, and 1 to 4 for last_stopband_rel"
             )
         small = {"conv_kernel": conv_kernel, "filter_size": filter_size, "lrelu_upsampling": lrelu_upsampling}
         if (
@@ -283,14 +284,8 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         self.num_ws = num_layers + 2
         self.output_scale = output_scale
 
-        # Cut-offs and stop bands grow geometrically up to the critical layers (section 3.2).
-        t = [min(i / (num_layers - num_critical), 1.0) for i in range(num_layers + 1)]
-        last_cutoff = resolution / 2
-        cutoffs = [first_cutoff * (last_cutoff / first_cutoff) ** e for e in t]
-        last_stopband = last_cutoff * last_stopband_rel
-        stopbands = [first_stopband * (last_stopband / first_stopband) ** e for e in t]
-        rates = [2 ** math.ceil(math.log2(min(2 * stop, resolution))) for stop in stopbands]
-        half_widths = [max(s, r / 2) - c for s, r, c in zip(stopbands, rates, cutoffs, strict=True)]
+        progress = [min(i / (num_layers - num_critical), 1.0) for i in range(num_layers + 1)]
+        cutoffs, rates, half_widths = _bands(progress, resolution, first_cutoff, first_stopband, last_stopband_rel)
         sizes = [rate + 2 * margin_size for rate in rates[:-2]] + [resolution, resolution]
         channels = [max(1, round(min(channel_base / 2 / cutoff, channel_max))) for cutoff in cutoffs[:-1]] + [3]
         self.input = FourierInput(channels[0], w_dim, sizes[0], rates[0], cutoffs[0])
@@ -316,11 +311,11 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
             )
 
     def noise_maps(self) -> list[Tensor]:
-        """None: no noise is added."""
+        """An empty list, since StyleGAN3 has no noise inputs."""
         return []
 
     def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps that each of the `num_ws` layers' w goes through."""
+        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
         layers: list[list[Tensor]] = []
         for layer in (self.input, *self.layers):
             modulation = layer.modulation
@@ -339,15 +334,15 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
 
         Args:
             ws: w `[B, w_dim]` for all layers, or a W+ code `[B, num_ws, w_dim]`.
-            noise_mode: Of no effect here.
-            noise: None, or no maps.
-            resolution: A smaller picture: the full one, box-filtered.
+            noise_mode: Has no effect, since there are no noise inputs.
+            noise: `None` or an empty sequence.
+            resolution: Height and width of a smaller picture, which is the full one box-filtered.
 
         Returns:
             `[B, 3, R, R]`, about [-1, 1].
 
         Raises:
-            InputError: The shape of `ws`, the number of noise maps, the mode or the resolution is not one of these.
+            InputError: The shape of `ws`, the number of noise maps, the noise mode or the resolution is invalid.
         """
         codes = broadcast_ws(self, ws).to(self.w_avg.dtype).unbind(1)
         chosen_noise(self, noise_mode, noise, len(ws))
@@ -359,3 +354,22 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         return x if size == self.resolution else F.avg_pool2d(x, self.resolution // size)
 
     forward = synthesis
+
+
+def _bands(
+    progress: list[float], resolution: int, first_cutoff: float, first_stopband: float, last_stopband_rel: float
+) -> tuple[list[float], list[int], list[float]]:
+    """Cut-off frequency, sampling rate and half transition width of each layer (section 3.2).
+
+    Args:
+        progress: How far each layer is on the way from the first layer to the critically sampled ones, 0 to 1;
+            cut-off and stop-band frequencies grow geometrically on that way.
+        resolution: See `StyleGAN3` for this argument and the following ones.
+    """
+    last_cutoff = resolution / 2
+    cutoffs = [first_cutoff * (last_cutoff / first_cutoff) ** t for t in progress]
+    last_stopband = last_cutoff * last_stopband_rel
+    stopbands = [first_stopband * (last_stopband / first_stopband) ** t for t in progress]
+    rates = [2 ** math.ceil(math.log2(min(2 * stop, resolution))) for stop in stopbands]
+    half_widths = [max(s, r / 2) - c for s, r, c in zip(stopbands, rates, cutoffs, strict=True)]
+    return cutoffs, rates, half_widths

@@ -1,4 +1,4 @@
-"""The border between picture files, pictures and tensors."""
+"""Picture files, pictures and tensors, and the conversions between them."""
 
 from pti_hub.images.reading import MAX_PIXELS, PICTURE_SUFFIXES, ImageInput, find_pictures, load_image
 from pti_hub.images.tensors import to_pil, to_tensor

@@ -1,4 +1,4 @@
-"""Whatever holds a picture becomes 8-bit RGB."""
+"""Reading pictures: files, PIL images, arrays and tensors become 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pti_hub.errors import ImageError
 from pti_hub.images.tensors import to_pil
 
 MAX_PIXELS = 100_000_000
-"""Largest picture that is read, in pixels: a file of a few kB can claim to be of any size."""
+"""Maximum number of pixels of a picture that is read: a file of a few kB can claim any size."""
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Endings, in lower case, of the files in a folder that are taken for photographs."""
+"""Suffixes, in lower case, of the files in a folder that are taken for photographs."""
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
-"""What `load_image` takes."""
+"""Types that `load_image` accepts."""
 
 _TENSOR_SLACK = 1e-3
 
@@ -30,20 +30,19 @@ _TENSOR_SLACK = 1e-3
 def load_image(image: ImageInput) -> Image.Image:
     """Read anything that holds one picture.
 
-    The camera's orientation (EXIF) is applied, 16-bit grey is scaled to 8 bits, an embedded colour
-    profile is converted to sRGB, transparency is laid over white, and of an animated file the first
-    frame is taken.
+    The camera's orientation (EXIF) is applied, 16-bit grey is scaled to 8 bits, an embedded colour profile is converted
+    to sRGB, transparent pixels are blended with white, and an animated file gives its first frame.
 
     Args:
-        image: A file's path; a PIL image; an array of uint8, [H, W], [H, W, 3] or [H, W, 4]; or a
-            tensor of floats in [-1, 1], [3, H, W] or [1, 3, H, W].
+        image: A path; a PIL image; a uint8 array [H, W], [H, W, 3] or [H, W, 4]; or a floating-point tensor [3, H, W]
+            or [1, 3, H, W] in [-1, 1].
 
     Returns:
         A picture of mode RGB, independent of the input.
 
     Raises:
-        ImageError: The file is missing, damaged, not an image or larger than `MAX_PIXELS`; or the
-            array or tensor has another shape, type or range.
+        ImageError: The file is missing, damaged, not an image or larger than `MAX_PIXELS`; or the array or tensor has
+            another shape, type or range.
     """
     if isinstance(image, (str, os.PathLike)):
         return _read_file(Path(image))
@@ -60,7 +59,7 @@ def load_image(image: ImageInput) -> Image.Image:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """The files of a folder that are taken for photographs, by name; folders inside it are not searched."""
+    """Files in a folder whose suffixes are in `PICTURE_SUFFIXES`, sorted by name; sub-folders are not searched."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
@@ -69,7 +68,7 @@ def _read_file(path: Path) -> Image.Image:
     if not path.is_file():
         raise ImageError(f"{name} is a folder, expected a picture" if path.is_dir() else f"no such file: {name}")
     try:
-        # Pillow warns from 89 megapixels on; `_decode` has a limit of its own.
+        # Pillow warns above 89 megapixels; `_decode` has its own limit.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
@@ -79,7 +78,7 @@ def _read_file(path: Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture in a known format") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} has more than the {MAX_PIXELS:,} pixels that are read; scale it down") from error
+        raise ImageError(f"{name} has more pixels than the limit of {MAX_PIXELS:,}; scale it down") from error
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged header.
         raise _unreadable(name, error) from error
 
@@ -107,7 +106,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     elif image.mode in ("RGB", "CMYK") and image.info.get("icc_profile"):
         image = _to_srgb(image)
     rgb = image.convert("RGB")
-    # Profile and orientation have been applied; left in place, they would be so a second time.
+    # Profile and orientation have been applied; metadata left in place would be applied a second time.
     rgb.info = {}
     return rgb
 
@@ -130,7 +129,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image  # A damaged profile leaves the pixels as readable as no profile.
+        return image  # A picture with a damaged profile is as readable as one without a profile.
     return converted if converted is not None else image
 
 
@@ -162,9 +161,7 @@ def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width}×{height})")
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that are read; scale it down"
-        )
+        raise ImageError(f"{name} has {width}×{height} pixels, more than the limit of {MAX_PIXELS:,}; scale it down")
 
 
 def _unreadable(name: str, error: Exception) -> ImageError:

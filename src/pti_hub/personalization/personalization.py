@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pti_hub.errors import InputError
+from pti_hub.faces import Placement
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.personalization.base import Base
 from pti_hub.personalization.compression import compress, restore
@@ -52,6 +53,7 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         metrics: `"lpips"` and `"mse"` of each identity's reconstruction, and its pivot's `latent_statistics`.
         settings: Hyper-parameters and seed, for the record.
         origins: Where the base's weights come from and under which licence.
+        placements: Where in which photograph each identity's face lies.
 
     Raises:
         InputError: There is no identity, or a tensor that is not finite.
@@ -65,6 +67,7 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         metrics: Mapping[str, Mapping[str, float]] | None = None,
         settings: Mapping[str, Any] | None = None,
         origins: Sequence[Mapping[str, str]] = (),
+        placements: Mapping[str, Placement] | None = None,
     ) -> None:
         if not pivots:
             raise InputError("a personalisation without identities; give at least one pivot")
@@ -79,6 +82,7 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         self.metrics = {name: {k: float(v) for k, v in values.items()} for name, values in (metrics or {}).items()}
         self.settings = dict(settings or {})
         self.origins = [{key: str(value) for key, value in origin.items()} for origin in origins]
+        self.placements = dict(placements or {})
 
     def __repr__(self) -> str:
         return f"Personalization({', '.join(self.pivots)}; base {self.base.name})"
@@ -138,8 +142,10 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         pivots = {str(name): tensors[f"pivots.{i}"] for i, name in enumerate(config["identities"])}
         stored = {k.removeprefix("deltas."): v for k, v in tensors.items() if k.startswith("deltas.")}
         deltas = restore(stored, config.get("stored", {"delta": "exact"}))
+        placements = {str(name): Placement.from_json(p) for name, p in config.get("placements", {}).items()}
         keys = ("metrics", "settings", "origins")
-        return cls(deltas, pivots, Base.from_json(config["base"]), **{key: config[key] for key in keys})
+        parts = {key: config[key] for key in keys}
+        return cls(deltas, pivots, Base.from_json(config["base"]), placements=placements, **parts)
 
     def save_pretrained(  # type: ignore[override]
         self,
@@ -209,6 +215,7 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
                 "metrics": self.metrics,
                 "settings": self.settings,
                 "origins": self.origins,
+                "placements": {name: placement.to_json() for name, placement in self.placements.items()},
             },
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
 from collections import Counter
@@ -13,12 +14,30 @@ from PIL import Image
 from torch import Tensor
 
 from pti_hub.errors import ImageError, InputError
-from pti_hub.faces import Align, aligned_face
+from pti_hub.faces import Align, AlignedFace, Placement, aligned_face
 from pti_hub.images import ImageInput, load_image, to_tensor
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
+from pti_hub.storage import picture_digest
 
 ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph that is still to be learned.
+
+    Attributes:
+        picture: The whole photograph, mode RGB.
+        aligned: The photograph as the generator knows pictures.
+        placement: Where in the photograph that is.
+        target: x `[1, 3, R, R]` on the pipeline's device.
+    """
+
+    picture: Image.Image
+    aligned: Image.Image
+    placement: Placement
+    target: Tensor
 
 
 @dataclass(frozen=True)
@@ -28,10 +47,32 @@ class Identities:
     Attributes:
         personalization: What was learned.
         names: Which of its pivots are asked for; at least one.
+        picture: The photograph to put their edits into, if there is one.
     """
 
     personalization: Personalization
     names: list[str]
+    picture: Image.Image | None = None
+
+
+def read_person(
+    components: Components, item: ImageOrIdentity, photograph: ImageInput | None, align: Align, face: int | None
+) -> Identities | Photograph:
+    """What an item of a call stands for: known identities, with their photograph if it is given, or a photograph.
+
+    Args:
+        components: The pipeline.
+        item: A personalisation, the name of a loaded identity, or a photograph.
+        photograph: For identities, the photograph that they were tuned on.
+        align: See `load_photograph`.
+        face: See `load_photograph`.
+
+    Raises:
+        InputError: See `find_identities`, `find_photograph` and `load_photograph`.
+    """
+    if (identities := find_identities(components, item)) is None:
+        return load_photograph(components, cast("ImageInput", item), align, face)
+    return identities if photograph is None else find_photograph(identities, photograph)
 
 
 def find_identities(components: Components, item: ImageOrIdentity) -> Identities | None:
@@ -66,8 +107,33 @@ def require_identities(components: Components, identity: Personalization | str) 
     return found
 
 
-def load_picture(components: Components, image: ImageInput, align: Align, face: int | None) -> Image.Image:
-    """A photograph as the generator knows pictures: of faces, in FFHQ's alignment.
+def find_photograph(identities: Identities, photograph: ImageInput) -> Identities:
+    """The identities with the photograph that they were tuned on.
+
+    Args:
+        identities: The identities.
+        photograph: The photograph.
+
+    Raises:
+        ImageError: The photograph can't be read.
+        InputError: It is not the photograph that one of the identities was tuned on.
+    """
+    picture = load_image(photograph)
+    digest = picture_digest(picture)
+    for name in identities.names:
+        placement = identities.personalization.placements.get(name)
+        if placement is None:
+            raise InputError(f"{name!r} remembers no photograph; personalise it again, or leave photograph= out")
+        if (placement.size, placement.digest) != (picture.size, digest):
+            raise InputError(
+                f"this picture of {picture.width}×{picture.height} px is not the one that {name!r} was tuned on, of "
+                f"{placement.size[0]}×{placement.size[1]} px; give that file, unchanged"
+            )
+    return dataclasses.replace(identities, picture=picture)
+
+
+def load_photograph(components: Components, image: ImageInput, align: Align, face: int | None) -> Photograph:
+    """Read a photograph and bring its face to FFHQ's alignment, if the generator paints faces.
 
     Args:
         components: The pipeline.
@@ -90,15 +156,14 @@ def load_picture(components: Components, image: ImageInput, align: Align, face: 
                 f"{image!r} is neither a file nor a loaded identity; loaded are: {_loaded(components)}"
             ) from error
         raise
+    size = components.generator.resolution
     if align is False or (align == "auto" and not components.aligns_faces):
-        return picture
-    return aligned_face(picture, components.generator.resolution, align, face)
-
-
-def load_target(components: Components, image: ImageInput, align: Align, face: int | None) -> Tensor:
-    """Photograph → x `[1, 3, R, R]` on the pipeline's device; see `load_picture`."""
-    picture = load_picture(components, image, align, face)
-    return to_tensor(picture, components.generator.resolution).to(components.device)
+        found = AlignedFace.whole(picture)
+    else:
+        found = aligned_face(picture, size, align, face)
+    target = to_tensor(found.picture, size).to(components.device)
+    quad = tuple((float(x), float(y)) for x, y in found.quad)
+    return Photograph(picture, found.picture, Placement(quad, picture.size, picture_digest(picture)), target)
 
 
 def name_photographs(images: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:

@@ -16,7 +16,7 @@ from pti_hub.generators import latent_statistics
 from pti_hub.optim import LoopCheckpoint, process_state
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
-from pti_hub.pipelines.inputs import check_seed
+from pti_hub.pipelines.inputs import Photograph, check_seed
 from pti_hub.pipelines.progress import Progress
 from pti_hub.pipelines.run_folder import RunFolder
 from pti_hub.projectors import EncoderProjector, Projection
@@ -56,7 +56,7 @@ def project(
 
 def personalize(
     components: Components,
-    targets: Mapping[str, Tensor],
+    photographs: Mapping[str, Photograph],
     seed: int,
     progress: Progress,
     run_folder: str | Path | None = None,
@@ -66,7 +66,7 @@ def personalize(
 
     Args:
         components: The pipeline.
-        targets: x_i `[1, 3, R, R]` by identity.
+        photographs: The photographs with their targets x_i, by identity.
         seed: Seed of everything random.
         progress: Reports each step.
         run_folder: Where the state is kept, and resumed from.
@@ -80,6 +80,7 @@ def personalize(
             different arguments.
     """
     check_seed(seed)
+    targets = {name: photograph.target for name, photograph in photographs.items()}
     settings: dict[str, Any] = {
         "projector": _named_config(components.projector),
         "tuner": _named_config(components.tuner),
@@ -106,7 +107,7 @@ def personalize(
             shared,
         )
     # 3. Keep what was learned.
-    personalization = _learned(components, list(targets), tuning, settings)
+    personalization = _learned(components, photographs, tuning, settings)
     if run is not None:
         run.finish(personalization)
     return personalization
@@ -137,7 +138,9 @@ def _project_all(
     return [found[i].to(components.device) for i in range(len(targets))]
 
 
-def _learned(components: Components, names: list[str], tuning: Tuning, settings: Mapping[str, Any]) -> Personalization:
+def _learned(
+    components: Components, photographs: Mapping[str, Photograph], tuning: Tuning, settings: Mapping[str, Any]
+) -> Personalization:
     """A tuning's result as a value."""
     record = {
         **settings,
@@ -148,11 +151,12 @@ def _learned(components: Components, names: list[str], tuning: Tuning, settings:
     statistics = latent_statistics(components.generator, tuning.pivots)
     return Personalization(
         tuning.deltas,
-        {name: pivot[0].cpu() for name, pivot in zip(names, tuning.pivots, strict=True)},
+        {name: pivot[0].cpu() for name, pivot in zip(photographs, tuning.pivots, strict=True)},
         components.base,
-        {name: m | s for name, m, s in zip(names, tuning.metrics, statistics, strict=True)},
+        {name: m | s for name, m, s in zip(photographs, tuning.metrics, statistics, strict=True)},
         record,
         components.origins,
+        {name: photograph.placement for name, photograph in photographs.items()},
     )
 
 

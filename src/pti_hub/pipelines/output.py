@@ -16,7 +16,9 @@ class PTIOutput:
     """What a call gives, one entry per photograph or identity.
 
     Attributes:
-        images: The edited pictures G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
+        photographs: The whole photographs, at their own size, changed only where the edit changed the face; without an
+            edit the photographs themselves. Empty for identities, unless their photograph is given.
+        images: The edited faces G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
         reconstruction: G(w_p; θ*).
         edits: The edits as they were applied; an angle is given as the strength that turned the head so far.
         metrics: `"lpips"` (the pipeline's perceptual network at full size) and `"mse"` (pixel values in [-1, 1]) of the
@@ -26,6 +28,7 @@ class PTIOutput:
         projection: G(w_p; θ), the pivot in the original generator; empty for identities.
     """
 
+    photographs: list[Image.Image] = field(default_factory=list)
     images: list[Image.Image] = field(default_factory=list)
     reconstruction: list[Image.Image] = field(default_factory=list)
     edits: list[list[AppliedEdit]] = field(default_factory=list)
@@ -33,6 +36,21 @@ class PTIOutput:
     personalizations: list[Personalization] = field(default_factory=list)
     aligned: list[Image.Image] = field(default_factory=list)
     projection: list[Image.Image] = field(default_factory=list)
+
+    def add(
+        self,
+        image: Image.Image,
+        reconstruction: Image.Image,
+        edits: list[AppliedEdit],
+        metrics: dict[str, float],
+        personalization: Personalization,
+    ) -> None:
+        """Add what every photograph and identity has."""
+        self.images.append(image)
+        self.reconstruction.append(reconstruction)
+        self.edits.append(edits)
+        self.metrics.append(metrics)
+        self.personalizations.append(personalization)
 
     @property
     def personalization(self) -> Personalization:

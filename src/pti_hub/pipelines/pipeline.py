@@ -24,18 +24,19 @@ from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.inputs import (
+    Identities,
     ImageOrIdentity,
-    find_identities,
-    load_picture,
-    load_target,
+    Photograph,
+    load_photograph,
     name_photographs,
+    read_person,
     require_identities,
 )
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.pipelines.rendering import apply_edits, render
+from pti_hub.pipelines.rendering import apply_edits, put_back, render
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
 from pti_hub.projectors import Projection
 from pti_hub.storage import DownloadOptions, PushOptions, push_folder
@@ -51,7 +52,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         >>> from pti_hub import PTIPipeline
         >>> pipe = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
         >>> out = pipe("photo.jpg", edit="smile")
-        >>> out.images[0].save("smiling.png")
+        >>> out.photographs[0].save("smiling.png")
         >>> pipe(out.personalization, edit=["smile", ("age", -2.0)]).images[0].save("smiling_and_younger.png")
     """
 
@@ -60,6 +61,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         image: ImageOrIdentity | Sequence[ImageOrIdentity],
         edit: EditInput | None = None,
         *,
+        photograph: ImageInput | None = None,
         align: Align = "auto",
         face: int | None = None,
         seed: int = 0,
@@ -74,6 +76,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
                 clearly visible step; `"pose=5deg"` turns the head by 5 degrees. `pti_hub.edits.EditParser` lists all
                 that can be named: GANSpace, SeFa, style mixing, ranges of layers.
+            photograph: For identities, the photograph that they were tuned on: the edit is put into it.
             align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
                 photographs that are not aligned yet.
             face: Which face, from left to right, where there are several.
@@ -93,31 +96,29 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
         edits = self.parse(edit, [item for item in items if isinstance(item, Personalization)])
         progress, output = Progress(self.progress_bar_config, callback_on_step_end), PTIOutput()
-        # 1. Who: known identities, or photographs x [1, 3, R, R]; all are read before the long work begins.
-        people = [
-            find_identities(self, item) or load_target(self, cast("ImageInput", item), align, face) for item in items
-        ]
+        # 1. Who: known identities, or photographs with x [1, 3, R, R]; all are read before the long work begins.
+        people = [read_person(self, item, photograph, align, face) for item in items]
         for i, person in enumerate(people):
-            if isinstance(person, Tensor):
+            if isinstance(person, Photograph):
                 # 2. Project and tune (Eq. 1, 2): x → w_p [1, w_dim] or [1, num_ws, w_dim] → θ*.
                 run = None if run_folder is None else Path(run_folder, *[str(i)] * (len(people) > 1))
                 personalization = personalize(self, {"subject": person}, seed, progress, run)
-                output.aligned.extend(to_pil(person))
+                output.aligned.extend(to_pil(person.target))
                 output.projection.append(render(self.generator, {}, self._pivot(personalization, "subject")))
-                names = ["subject"]
-            else:
-                personalization, names = person.personalization, person.names
-            # 3. Edit: G(w_p + a·d; θ*).
-            weights = add_deltas(self.generator, personalization.deltas)
-            for name in names:
-                pivot = self._pivot(personalization, name)
+                person = Identities(personalization, ["subject"], person.picture)
+            learned = person.personalization
+            weights = add_deltas(self.generator, learned.deltas)
+            for name in person.names:
+                # 3. Edit: G(w_p + a·d; θ*).
+                pivot = self._pivot(learned, name)
                 reconstruction = render(self.generator, weights, pivot)
                 ws, applied = apply_edits(self.generator, weights, pivot, edits)  # [1, num_ws, w_dim]
-                output.reconstruction.append(reconstruction)
-                output.images.append(render(self.generator, weights, ws) if edits else reconstruction)
-                output.edits.append(applied)
-                output.metrics.append(personalization.metrics.get(name, {}))
-                output.personalizations.append(personalization)
+                image = render(self.generator, weights, ws) if edits else reconstruction
+                # 4. Home: the whole photograph, changed only where the edit changed the face.
+                if person.picture is not None:
+                    placement = learned.placements[name]
+                    output.photographs.append(put_back(person.picture, placement, reconstruction, image))
+                output.add(image, reconstruction, applied, learned.metrics.get(name, {}), learned)
         return output
 
     def invert(
@@ -135,7 +136,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             The pivot with its noise maps.
         """
         progress = Progress(self.progress_bar_config, callback_on_step_end)
-        return project(self, load_target(self, image, align, face), seed, progress)
+        return project(self, load_photograph(self, image, align, face).target, seed, progress)
 
     def personalize(
         self,
@@ -165,10 +166,10 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: No or equal names; a run folder of another call; processes that were given different arguments.
         """
-        photographs = name_photographs(images if isinstance(images, Mapping) else {"subject": images})
-        targets = {name: load_target(self, image, align, face) for name, image in photographs.items()}
+        named = name_photographs(images if isinstance(images, Mapping) else {"subject": images})
+        photographs = {name: load_photograph(self, image, align, face) for name, image in named.items()}
         progress = Progress(self.progress_bar_config, callback_on_step_end)
-        return personalize(self, targets, seed, progress, run_folder, shared=process_state().num_processes > 1)
+        return personalize(self, photographs, seed, progress, run_folder, shared=process_state().num_processes > 1)
 
     def edit(self, identity: Personalization | str, edit: EditInput | None = None) -> list[Image.Image]:
         """Render identities that were tuned before: G(w_p + a·d; θ*), and nothing else.
@@ -221,7 +222,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: It can't be read (`ImageError`), or holds no or several faces (`FaceError`).
         """
-        return load_picture(self, image, align, face)
+        return load_photograph(self, image, align, face).aligned
 
     def _pivot(self, personalization: Personalization, name: str) -> Tensor:
         """w_p `[1, w_dim]` or `[1, num_ws, w_dim]` on the pipeline's device."""

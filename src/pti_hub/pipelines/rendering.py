@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pti_hub.edits import AnyEdit, AppliedEdit, Direction, YawEdit
 from pti_hub.errors import FaceError
-from pti_hub.faces import FaceAnalyzer, head_pose, widest
+from pti_hub.faces import Compositor, FaceAnalyzer, Placement, head_pose, widest
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.images import to_pil
 from pti_hub.optim import reused_memory
@@ -28,6 +28,22 @@ def render(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor) -> I
     """
     with reused_memory():
         return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws)))[0]
+
+
+def put_back(
+    picture: Image.Image, placement: Placement, reconstruction: Image.Image, edited: Image.Image
+) -> Image.Image:
+    """The whole photograph, changed only where an edit changed the face.
+
+    Args:
+        picture: The photograph.
+        placement: Where in the photograph the face lies.
+        reconstruction: G(w_p; θ*).
+        edited: G(w_p + a·d; θ*); the reconstruction itself gives the photograph, bit for bit.
+    """
+    if edited is reconstruction:
+        return picture.copy()
+    return Compositor(picture, placement.quad, reconstruction)(edited)
 
 
 def apply_edits(

@@ -11,7 +11,7 @@ from pti_hub.storage.atomic import (
     write_text,
 )
 from pti_hub.storage.downloads import PublishedFile
-from pti_hub.storage.fingerprints import fingerprint, tensor_digest
+from pti_hub.storage.fingerprints import fingerprint, picture_digest, tensor_digest
 from pti_hub.storage.hub import (
     COMMIT,
     PATTERNS,
@@ -51,6 +51,7 @@ __all__ = [
     "is_folder",
     "load_network",
     "personalization_card",
+    "picture_digest",
     "pipeline_card",
     "push_folder",
     "read_json",

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -25,6 +26,11 @@ def fingerprint(network: HasState) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().data)
     return digest.hexdigest()
+
+
+def picture_digest(picture: Image.Image) -> str:
+    """SHA-256 of a picture's pixels, by which a photograph is known again."""
+    return hashlib.sha256(picture.tobytes()).hexdigest()
 
 
 def tensor_digest(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Readers of pickles from unknown hands, which run nothing that a file names."""
+"""Readers for untrusted pickles, which run no code that a file names."""
 
 from pti_hub.checkpoints.unpickling.arrays import load_arrays
 from pti_hub.checkpoints.unpickling.torch_classes import Record

@@ -1,4 +1,4 @@
-"""Pickles of numpy arrays, read without running anything that they name, numpy included."""
+"""Reading pickles of numpy arrays without running any code that they name, not even numpy's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pti_hub.storage import INSTALL_COMMAND
 
 
 class DTypeStandIn(StandIn):
-    """Stands in for `numpy.dtype`: numbers and booleans, no structures, no objects."""
+    """Stands in for `numpy.dtype`; admits numbers and booleans, but no structures and no objects."""
 
     def __init__(self, code: str, align: bool, copy: bool) -> None:
         if not re.fullmatch(r"[biufc]\d{1,2}", code):
@@ -72,7 +72,7 @@ class ArrayStandIn(StandIn):
         return super().content() if self.value is None else self.value
 
 
-# numpy 2 renamed the module; files of either age name the same three things.
+# numpy 2 renamed the module; files from before and after name the same three objects.
 ARRAY_CLASSES = {
     ("numpy.core.multiarray", "_reconstruct"): ArrayStandIn,
     ("numpy._core.multiarray", "_reconstruct"): ArrayStandIn,
@@ -89,17 +89,17 @@ class _ArrayUnpickler(RestrictedUnpickler):
 def load_arrays(path: Path) -> Any:
     """Read a pickle that holds numpy arrays in plain containers, and nothing else.
 
-    Pickle protocols 3 and 4, as written under numpy 1 or 2. The names in the file are looked up in
-    a table of stand-ins, so that it can neither import nor call anything else.
+    Supports pickle protocols 3 and 4, as written under numpy 1 or 2. Names in the file are looked up in a table of
+    stand-ins, so that the file can neither import nor call anything else.
 
     Args:
         path: The file.
 
     Returns:
-        What was pickled: dicts, lists and tuples of arrays, numbers, strings, bytes and None.
+        The pickled object: dicts, lists and tuples of arrays, numbers, strings, bytes and None.
 
     Raises:
-        WeightsError: The file can't be read, is damaged, or holds something else; that is named.
+        WeightsError: The file can't be read, is damaged, or holds something else, which the message names.
     """
     try:
         data = Path(path).read_bytes()
@@ -113,7 +113,7 @@ def load_arrays(path: Path) -> Any:
             f"{path}: refused, it holds {error}; only numpy arrays of numbers are admitted; "
             f"reinstall: {INSTALL_COMMAND}"
         ) from None
-    except Exception as error:  # pickle opcodes read from damaged bytes can raise nearly anything
+    except Exception as error:  # opcodes read from damaged bytes can raise nearly anything
         raise WeightsError(
             f"{path}: is damaged, not a pickle of arrays ({type(error).__name__}); reinstall: {INSTALL_COMMAND}"
         ) from error

@@ -1,6 +1,6 @@
-"""A restricted unpickler for files from unknown hands.
+"""A restricted unpickler for untrusted files.
 
-It runs nothing, changes nothing in this process, and takes memory in proportion to the file.
+It runs no code from the file, changes nothing in this process, and takes memory in proportion to the file's size.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _SCALARS = (str, int, float, bool, bytes, type(None))
 
 
 class Refused(Exception):
-    """The pickle holds something that is not admitted; the text says what."""
+    """The pickle holds something that is not admitted; the message says what."""
 
 
 class Budget:
-    """How much memory a file may take: what it unfolds to is bounded by its own size.
+    """Limits the memory that a file's content may take, in proportion to the file's size.
 
     Args:
         size: The file's size in bytes.
@@ -29,7 +29,7 @@ class Budget:
         self.left = 4 * size + (16 << 20)
 
     def charge(self, size: int) -> None:
-        """Take so many bytes or elements from the budget.
+        """Take a number of bytes or elements from the budget.
 
         Raises:
             Refused: Fewer are left.
@@ -40,35 +40,38 @@ class Budget:
 
 
 def name_of(value: object) -> str:
-    """A value's type for a message; what a file holds is never printed as it is."""
+    """The name of a value's type, for messages, which never print a file's values themselves."""
     return type(value).__name__.strip("_")
 
 
 def named(text: str) -> str:
-    """A text of a file for a message: not too long, nothing that a terminal obeys."""
+    """A file's text for a message: shortened, and without control characters, which a terminal would obey."""
     return printable(text[:120])
 
 
 def checked_size(size: Any) -> tuple[int, ...]:
-    """A shape or stride, checked before anything is computed from it.
+    """Check a shape or stride before anything is computed from it.
+
+    Returns:
+        The shape or stride.
 
     Raises:
-        Refused: The value is something else.
+        Refused: The value is neither.
     """
     if type(size) is not tuple or len(size) > 32 or any(type(n) is not int or not 0 <= n < 2**48 for n in size):
         raise Refused("an array or tensor whose size is no list of numbers")
     return size
 
 
-# The Python unpickler, not the C one: that one reserves as much memory as a damaged file asks for.
+# The unpickler in Python, since the one in C reserves as much memory as a damaged file asks for.
 class RestrictedUnpickler(pickle._Unpickler):
-    """Containers are lists, tuples, dicts and sets; keys and elements of sets are scalars.
+    """Unpickler whose containers are lists, tuples, dicts and sets; keys of dicts and elements of sets are scalars.
 
-    To hash or compare nested tuples can take exponential time, or end the process, so neither is done.
+    Nested tuples are never hashed or compared, which could take exponential time or crash the process.
 
     Args:
         file: The pickle.
-        budget: What the file may take.
+        budget: Memory that the file's content may take.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
@@ -79,14 +82,14 @@ class RestrictedUnpickler(pickle._Unpickler):
     mappings: ClassVar[tuple[type, ...]] = (dict,)
     """Types whose objects may be given items."""
     admitted: ClassVar[Mapping[tuple[str, str], Any]] = {}
-    """What stands in for the classes and functions that a file may name, by module and name."""
+    """Stand-ins for the classes and functions that a file may name, by module and name."""
 
     def __init__(self, file: BinaryIO, budget: Budget) -> None:
         super().__init__(file, encoding="latin1")
         self.budget = budget
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands in for a name in the file; nothing is imported.
+        """Look up the stand-in for a name in the file; nothing is imported.
 
         Raises:
             Refused: The name is not admitted.
@@ -147,10 +150,10 @@ class RestrictedUnpickler(pickle._Unpickler):
         super().load_additems()  # type: ignore[misc]
 
     def refuse(self) -> None:
-        """Stands in for instructions that no such file needs."""
+        """Refuse an instruction that no such file needs."""
         raise Refused("an instruction that no such file needs")
 
-    def get_extension(self, code: int) -> None:  # would reach into copyreg's cache, past find_class
+    def get_extension(self, code: int) -> None:  # copyreg's cache would bypass find_class
         self.refuse()
 
 
@@ -164,19 +167,19 @@ _LOADERS = {
     pickle.APPENDS: RestrictedUnpickler.load_appends,
     pickle.ADDITEMS: RestrictedUnpickler.load_additems,
 }
-_NEEDLESS = (
+_REFUSED_OPCODES = (
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.INST, pickle.OBJ, pickle.NEWOBJ_EX),
     *(pickle.FROZENSET, pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
 )
-for _code, _load in (*_LOADERS.items(), *((code, RestrictedUnpickler.refuse) for code in _NEEDLESS)):
+for _code, _load in (*_LOADERS.items(), *((code, RestrictedUnpickler.refuse) for code in _REFUSED_OPCODES)):
     RestrictedUnpickler.dispatch[_code[0]] = _load
 
 
 def plain_set(elements: Any = ()) -> set[Any]:
-    """A set of scalars; stands in for the type `set`.
+    """Build a set of scalars; stands in for the type `set`.
 
     Raises:
-        Refused: An element is something else.
+        Refused: The elements are not in a list, tuple or set, or one is not a scalar.
     """
     if type(elements) not in (list, tuple, set):
         raise Refused(f"a set of a {name_of(elements)}")
@@ -186,7 +189,7 @@ def plain_set(elements: Any = ()) -> set[Any]:
 
 
 class StandIn:
-    """Stands in for an object of a class that is not made: `content` is what there is to know of it."""
+    """Stands in for an object whose class is not imported; `content` returns the data of that object."""
 
     def content(self) -> Any:
         """What takes the place of this object in the result.
@@ -197,19 +200,23 @@ class StandIn:
         raise Refused(f"a bare {name_of(self)}")
 
     def resolve_parts(self, resolve_part: Callable[[Any], Any]) -> None:
-        """Put the content of stand-ins in their place inside of this object's content."""
+        """Replace stand-ins inside this object's content by their own content."""
 
 
+# Marks a container whose parts are being resolved.
 _OPEN = object()
 
 
 def resolve(value: Any, leaves: tuple[type, ...], done: dict[int, Any] | None = None) -> Any:
-    """The content of stand-ins in their place, throughout lists, tuples and dicts.
+    """Replace stand-ins by their content, throughout lists, tuples and dicts.
 
     Args:
-        value: What was unpickled.
-        leaves: Types that are kept as they are.
-        done: Results by the identity of what they came from: shared parts stay shared, and the work linear.
+        value: The unpickled object.
+        leaves: Types that are kept unchanged.
+        done: Results by the `id` of their originals, so that shared parts stay shared and the work stays linear.
+
+    Returns:
+        The object without stand-ins.
 
     Raises:
         Refused: There is an object of another type, or a container that holds itself.

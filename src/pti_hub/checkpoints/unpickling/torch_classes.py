@@ -1,4 +1,4 @@
-"""What stands in for the classes and functions that PyTorch's files and the StyleGAN world's pickles name."""
+"""Stand-ins for the classes and functions that PyTorch's files and pickles of StyleGAN code name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-# Classes whose objects are of use as records: those that NVIDIA's, rosinality's, e4e's and PTI's code pickles.
+# Classes whose objects become records: NVIDIA's, rosinality's, e4e's and PTI's code pickles such objects.
 RECORDS = re.compile(
     r"(argparse\.Namespace|torch\.nn\.modules\.\w+\.\w+|torch\.nn\.parameter\.\w+|training\.[\w.]+|models\.[\w.]+|"
     r"torch_utils\.ops\.[\w.]+|torch\.optim\.\w+\.\w+|metrics\.[\w.]+)"
@@ -36,12 +36,12 @@ RECORDS = re.compile(
 
 @dataclass
 class Record:
-    """An object that was pickled: what it was and what it held, without its code.
+    """The data of a pickled object, without the code of the object's class.
 
     Attributes:
-        name: Name of the object's class, with its module.
-        arguments: What the object would have been made with.
-        state: The object's attributes.
+        name: Full name of the class, including the module.
+        arguments: Arguments of the class's constructor.
+        state: Attributes of the object.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Record:
 
 
 class Maker(StandIn):
-    """Stands in for an object of a class that is not imported: a record takes its place."""
+    """Stands in for an object whose class is not imported; a record takes the object's place."""
 
     name = ""
     record: Record
 
-    # Some objects are called into being, others only made and given a state.
+    # Some pickles call the class with arguments; others create the object without any and then set a state.
     def __new__(cls, *arguments: Any) -> Maker:
         maker = super().__new__(cls)
         maker.record = Record(cls.name, arguments)
         return maker
 
     def __init__(self, *_: Any) -> None:
-        """What it was called with is in the record."""
+        """Do nothing: `__new__` has put the arguments into the record."""
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple) and len(state) == 2:
-            # Attributes of the object's dict, and of its slots.
+            # Attributes from `__dict__` and from `__slots__`.
             state = {**(state[0] or {}), **(state[1] or {})}
         if not isinstance(state, dict):
             raise Refused(f"a {self.name} with a state of type {type(state).__name__}")
@@ -84,23 +84,25 @@ class Maker(StandIn):
 
 
 def maker_of(name: str) -> type[Maker]:
-    """What stands in for the class of that name."""
+    """A stand-in for the class of that name."""
     return type("Maker", (Maker,), {"name": name})
 
 
 class Dict(dict):  # type: ignore[type-arg]
-    """Stands in for dnnlib's EasyDict and for ordered dicts."""
+    """Stands in for dnnlib's `EasyDict` and for `OrderedDict`."""
 
     def __setstate__(self, state: Any) -> None:
-        """Such a dict has no state of its own that would matter."""
+        """Do nothing: the state of such a dict holds nothing of interest."""
 
 
 class StorageType(NamedTuple):
+    """Stands in for one of PyTorch's storage classes."""
+
     dtype: torch.dtype
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A view of a storage, of at most as many elements as the storage has."""
+    """Build a tensor as a view of a storage, with at most as many elements as the storage has."""
     if not isinstance(storage, Tensor) or storage.ndim != 1:
         raise Refused("a tensor without a storage")
     (offset,) = checked_size((offset,))
@@ -134,7 +136,7 @@ def _size(elements: Any = ()) -> tuple[int, ...]:
 
 def _slice(*bounds: Any) -> slice:
     if len(bounds) > 3 or any(type(bound) not in (int, type(None)) for bound in bounds):
-        raise Refused("a slice of other things than numbers")
+        raise Refused("a slice of something other than numbers")
     return slice(*bounds)
 
 
@@ -145,7 +147,7 @@ def _device(*parts: Any) -> str:
 
 
 def _persistent(meta: Any) -> Maker:
-    """An object as NVIDIA's `torch_utils.persistence` pickles it: with its source code, which is left unread."""
+    """Stands in for an object that `torch_utils.persistence` pickled with source code, which is never read."""
     if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
         raise Refused("a persistent object without a state")
     if type(meta.get("class_name")) is not str:

@@ -1,7 +1,7 @@
-"""PyTorch's files and NVIDIA's pickles, read without running anything that they name.
+"""Reading PyTorch's files and NVIDIA's pickles without running any code that they name.
 
-Tensors, numpy arrays and plain containers come out as they are, objects of the field's classes as records without
-behaviour. Every other name is refused, whether it would have done harm or not.
+Tensors, numpy arrays and plain containers are returned as they are; objects of PyTorch's and StyleGAN's classes become
+records without behaviour. Every other name is refused, whether harmful or not.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from pti_hub.checkpoints.unpickling.torch_classes import (
 )
 from pti_hub.errors import WeightsError
 
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before version 1.6
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # in files of torch.save before version 1.6
 _LEAVES = (bool, int, float, complex, str, bytes, set, slice, Tensor, torch.dtype)
 
 
-class _TensorFlow(Exception):
-    """The pickle is one of NVIDIA's older ones."""
+class _TensorFlowPickle(Exception):
+    """The pickle holds a TensorFlow network, as NVIDIA's older code wrote it."""
 
 
 class _Reader(RestrictedUnpickler):
@@ -52,22 +52,22 @@ class _Reader(RestrictedUnpickler):
             return functools.partial(_nested, self.budget)
         if module in ("torch", "torch.cuda") and name in DTYPES:
             return StorageType(DTYPES[name])
-        # Not getattr: a module may answer for a name by importing what is behind it.
+        # Not getattr, because a module may answer it by importing a sub-module.
         if module == "torch" and (dtype := vars(torch).get(name)) in DTYPES.values():
             return dtype
         if RECORDS.fullmatch(f"{module}.{name}"):
             return maker_of(f"{module}.{name}")
         if module.startswith("dnnlib.tflib"):
-            raise _TensorFlow
+            raise _TensorFlowPickle
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Tensor:
         if type(pid) is not tuple or len(pid) not in (5, 6):
-            raise Refused("a reference that is no storage's")
+            raise Refused("a reference to something other than a storage")
         kind, storage_type, key, _, count, *view = pid
         wrong = type(kind) is not str or kind != "storage" or not isinstance(storage_type, StorageType)
         if wrong or type(key) not in (str, int) or type(count) is not int or (view and view[0] is not None):
-            raise Refused("a reference that is no storage's")
+            raise Refused("a reference to something other than a storage")
         return self._storage(storage_type.dtype, str(key), count)
 
 
@@ -78,7 +78,7 @@ def _nested(budget: Budget, data: Any) -> Any:
 
 
 def _zipped(path: Path, budget: Budget) -> Any:
-    """A file of torch.save since version 1.6: a zip of one pickle and a file a storage."""
+    """Read a file of torch.save since version 1.6: a zip archive of one pickle and one file per storage."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename.split("/", 1)[-1]: entry for entry in archive.infolist()}
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
@@ -99,7 +99,7 @@ def _zipped(path: Path, budget: Budget) -> Any:
 
 
 def _legacy(file: BinaryIO, budget: Budget) -> Any:
-    """A file of torch.save before version 1.6: pickles one after the other, then the storages."""
+    """Read a file of torch.save before version 1.6: several pickles, followed by the storages."""
     storages: dict[str, Tensor] = {}
     filled: set[str] = set()
 
@@ -114,7 +114,7 @@ def _legacy(file: BinaryIO, budget: Budget) -> Any:
     header = [_Reader(file, _no_storage, budget).load() for _ in range(2)]
     if [type(number) for number in header] != [int, int] or header != [_MAGIC, _PROTOCOL]:
         raise ValueError("not a file of torch.save")
-    _Reader(file, _no_storage, budget).load()  # about the machine it was written on
+    _Reader(file, _no_storage, budget).load()  # describes the machine that wrote the file
     content = _Reader(file, storage, budget).load()
     keys = _Reader(file, _no_storage, budget).load()
     if type(keys) is not list or any(type(key) not in (str, int) for key in keys):
@@ -128,7 +128,7 @@ def _legacy(file: BinaryIO, budget: Budget) -> Any:
         if data:
             flat.copy_(torch.frombuffer(bytearray(data), dtype=flat.dtype))
         filled.add(key)
-    # Memory that is not filled holds what this process had there before.
+    # Unfilled memory would expose earlier data of this process.
     if filled != storages.keys():
         raise EOFError("a storage without content")
     return content
@@ -139,7 +139,7 @@ def _no_storage(*_: Any) -> Tensor:
 
 
 def _plain(file: BinaryIO, budget: Budget) -> Any:
-    """A pickle: NVIDIA's, whose tensors hold legacy files, or an old torch.save's, which begins with a number."""
+    """Read a pickle of NVIDIA's, whose tensors hold legacy files, or a legacy file, which begins with a number."""
     content = _Reader(file, _no_storage, budget).load()
     if type(content) is not int or content != _MAGIC:
         return content
@@ -148,16 +148,16 @@ def _plain(file: BinaryIO, budget: Budget) -> Any:
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """Read a `.pt`, `.pth` or `.pkl` as the StyleGAN world writes them. No code in the file is run.
+    """Read a `.pt`, `.pth` or `.pkl` file of PyTorch or NVIDIA. No code in the file is run.
 
     Args:
         path: A file of `torch.save`, of any version, or a pickle of NVIDIA's StyleGAN2-ADA or StyleGAN3.
 
     Returns:
-        What was saved: containers, numbers, texts, tensors on the CPU, numpy arrays, and a `Record` per object.
+        The saved content: containers, numbers, strings, tensors on the CPU, numpy arrays, and one `Record` per object.
 
     Raises:
-        WeightsError: The file is missing or damaged, or names something that is not on the list.
+        WeightsError: The file is missing or damaged, or names something that is not admitted.
     """
     path = Path(path)
     try:
@@ -170,11 +170,11 @@ def read_torch_file(path: str | Path) -> Any:
         return resolve(content, _LEAVES)
     except Refused as error:
         raise WeightsError(
-            f"{path} is refused, it holds {error}; only tensors and what StyleGAN's code pickles are admitted"
+            f"{path} is refused, it holds {error}; only tensors and objects that StyleGAN's code pickles are admitted"
         ) from None
-    except _TensorFlow:
+    except _TensorFlowPickle:
         raise WeightsError(
-            f"{path} holds a TensorFlow network; turn it into a PyTorch one with NVIDIA's stylegan3 code: "
+            f"{path} holds a TensorFlow network; convert it to PyTorch with NVIDIA's stylegan3 code: "
             "python legacy.py --source=IN.pkl --dest=OUT.pkl"
         ) from None
     except OSError as error:
@@ -183,5 +183,5 @@ def read_torch_file(path: str | Path) -> Any:
     except Exception as error:
         reason = named(" ".join(str(error).split()))
         raise WeightsError(
-            f"{path} is damaged, or no file of torch.save or pickle ({type(error).__name__}: {reason}); fetch it again"
+            f"{path} is damaged, or not a torch.save file or pickle ({type(error).__name__}: {reason}); fetch it again"
         ) from error

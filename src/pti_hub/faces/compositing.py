@@ -1,0 +1,219 @@
+"""The way back: what an edit changed, put into the photograph that the face was cut out of.
+
+The generator cannot paint grain, freckles or the letters on a wall, and repaints more than the edit asked for. So the
+photograph P itself is bent as the edit bends the face, and only the difference in appearance is taken from the
+generator's pictures, the reconstruction r and the edited picture e:
+
+    result = W + m · (U(e') − U(r')) − k · (W − U(r')),   W(x) = P(x + s·F(x)),   r'(x) = r(x + s·F(x))
+
+F is the optical flow from e to r, U the way from the aligned square to the photograph. s and m fall to 0 towards the
+square's border and where nothing changed, so the result is P there. Because it is the photograph that is bent, hair
+that crosses the square's border stays in one piece. e' is e, taken where a head that is bent by s alone shows it. k is
+1 where r, however bent, cannot explain e, as with teeth that appear: there the photograph has nothing to add.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pti_hub.errors import InputError
+
+Array = NDArray[Any]
+
+# Side, in pixels, at which flow and masks are computed.
+_SMALL = 256
+# Half axes of the ellipse inside which an edit acts fully, and of the one outside which it does not act, as shares of
+# the aligned square: FFHQ's alignment puts every face at the same place.
+_FULLY, _NOT = (0.30, 0.36), (0.48, 0.49)
+# Share of the full bend from which on the difference in appearance is taken whole: half a contour would be a ghost.
+_APPEARS = 0.35
+# Mean change of a pixel, of 255, from which on something has changed, and above which it has changed fully.
+_CHANGED = (2.0, 7.0)
+# Mean difference in appearance, of 255, that counts as a change beside the face: smaller ones are the generator's
+# repainting of the wall.
+_BESIDE = (5.0, 14.0)
+# Mean change that bending leaves unexplained, between which the photograph's own detail gives way.
+_UNEXPLAINED = (14.0, 36.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where in which photograph a face lies.
+
+    Attributes:
+        quad: Corners of the aligned square: top left, bottom left, bottom right, top right, x and y in the
+            photograph's pixels; whole numbers are pixel centres.
+        size: Width and height of the photograph in pixels.
+        digest: Digest by which the photograph is known again.
+    """
+
+    quad: tuple[tuple[float, float], ...]
+    size: tuple[int, int]
+    digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The placement as a JSON object."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any) -> Placement:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: The corners or the size are not numbers of a square in a picture.
+        """
+        quad = tuple((float(x), float(y)) for x, y in content["quad"])
+        width, height = (int(side) for side in content["size"])
+        if len(quad) != 4 or not np.isfinite(quad).all() or not 0 < width < 1 << 20 or not 0 < height < 1 << 20:
+            raise ValueError(f"a placement of corners {quad} in a picture of {width}×{height}")
+        return cls(quad, (width, height), str(content["digest"]))
+
+
+class Compositor:
+    """Puts edits of one face back into its photograph; what does not depend on the edit is computed once.
+
+    Args:
+        photograph: P, mode RGB.
+        quad: Corners of the aligned square, see `Placement`.
+        reconstruction: r, mode RGB, square.
+
+    Raises:
+        InputError: The square lies outside the photograph.
+    """
+
+    def __init__(self, photograph: Image.Image, quad: Any, reconstruction: Image.Image) -> None:
+        self._photograph, corners = np.asarray(photograph), np.asarray(quad, dtype=np.float64)
+        low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
+        high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, photograph.size)
+        if (high <= low).any():
+            raise InputError(
+                f"a face at {corners.round().tolist()} lies outside the photograph of "
+                f"{photograph.width}×{photograph.height} px"
+            )
+        self._part = (slice(low[1], high[1]), slice(low[0], high[0]))
+        self._crop = np.ascontiguousarray(self._photograph[self._part])
+        self._is_grey = bool((self._crop == self._crop[..., :1]).all())
+        self._r = np.asarray(reconstruction)
+        # The sides of the aligned square, and its first corner, in the crop.
+        self._sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], 1)  # [2, 2]
+        self._corner = corners[0] - low
+        self._head = _head(_SMALL)
+        centres = np.arange(len(self._r), dtype=np.float32)
+        self._grid = np.stack(np.meshgrid(centres, centres), 2)  # [R, R, 2], x and y
+
+    def __call__(self, edited: Image.Image) -> Image.Image:
+        """The photograph with one edit.
+
+        Args:
+            edited: e, mode RGB, of the reconstruction's size.
+
+        Returns:
+            A picture of the photograph's size; outside of what the edit changed it is the photograph, bit for bit.
+
+        Raises:
+            InputError: The edited picture has another size than the reconstruction.
+        """
+        e, r = np.asarray(edited), self._r
+        if e.shape != r.shape:
+            raise InputError(f"an edited picture {list(e.shape)} for a reconstruction {list(r.shape)}")
+        # 1. What changed, and where it came from, as shares of the square: at a small size [S, S].
+        changed, flow = self._changes(e)
+        mask, bent = changed * self._ramp(self._head, 0.0, _APPEARS), self._head[..., None] * flow
+        # 2. What the change looks like once the head is bent as far as the photograph will be [R, R, 3].
+        side = len(r)
+        r_bent = self._sample(r, self._grid + side * self._resize(bent, side))
+        difference = self._sample(e, self._grid - side * self._resize(flow - bent, side)) - r_bent
+        size = self._blur(self._resize(np.abs(difference).mean(2), _SMALL), 0.005 * _SMALL)
+        mask *= self._head + (1 - self._head) * self._ramp(size, *_BESIDE)
+        unexplained = mask * self._ramp(size, *_UNEXPLAINED)
+        taken, given_up = (self._resize(part, side)[..., None] for part in (mask, unexplained))
+        appearance = self._place(taken * difference + given_up * r_bent)
+        # 3. Into the photograph: (1 − k) · W + U(m · (e' − r') + k · r').
+        moved = bent @ self._sides.T.astype(np.float32)
+        guide = self._place(np.dstack([moved, unexplained, changed * self._head]))
+        result = self._bend(guide[..., :2])
+        cv2.multiply(result, cv2.merge([1 - guide[..., 2]] * 3), dst=result)
+        cv2.add(result, appearance, dst=result)
+        if self._is_grey:
+            result = np.repeat(result.mean(2, keepdims=True), 3, 2)
+        np.clip(np.rint(result, out=result), 0, 255, out=result)
+        crop = np.where(guide[..., 3:] > 0, result.astype(np.uint8), self._crop)
+        picture = self._photograph.copy()
+        picture[self._part] = crop
+        return Image.fromarray(picture)
+
+    def _changes(self, e: Array) -> tuple[Array, Array]:
+        """How much each place changed, 0 to 1 `[S, S]`, and the flow from e to r in shares of its side `[S, S, 2]`."""
+        difference = cv2.absdiff(e, self._r)
+        small = self._blur(self._resize(difference, _SMALL).mean(2, dtype=np.float32), 2.5)
+        changed = self._ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED)
+        flow = self._flow.calc(self._grey(e), self._small_r, None) * changed[..., None]
+        return changed, self._blur(flow, 2) / _SMALL
+
+    @functools.cached_property
+    def _flow(self) -> Any:
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow.setVariationalRefinementIterations(10)
+        return flow
+
+    @functools.cached_property
+    def _small_r(self) -> Array:
+        return self._grey(self._r)
+
+    def _grey(self, picture: Array) -> Array:
+        return cv2.cvtColor(self._resize(picture, _SMALL), cv2.COLOR_RGB2GRAY)
+
+    def _resize(self, picture: Array, side: int) -> Array:
+        method = cv2.INTER_AREA if side < len(picture) else cv2.INTER_LINEAR
+        return cv2.resize(picture, (side, side), interpolation=method)
+
+    def _blur(self, picture: Array, sigma: float) -> Array:
+        return cv2.GaussianBlur(picture, (0, 0), sigma)
+
+    @staticmethod
+    def _ramp(values: Array, low: float, high: float) -> Array:
+        """0 below one bound, 1 above the other, smooth between."""
+        t = np.clip((values - low) / (high - low), 0, 1)
+        return t * t * (3 - 2 * t)
+
+    def _sample(self, picture: Array, places: Array) -> Array:
+        """An aligned picture as float32, at places [R, R, 2]."""
+        x, y = (np.ascontiguousarray(places[..., i], np.float32) for i in (0, 1))
+        return cv2.remap(picture.astype(np.float32), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+    def _place(self, picture: Array) -> Array:
+        """U: from the aligned square to the photograph's crop, filtered where that shrinks; 0 outside the square."""
+        side = len(picture)
+        if (scale := float(np.hypot(*self._sides[:, 0])) / side) < 0.75:
+            side = max(1, round(side * scale))
+            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        # Pixel centres of the square → pixel centres of the crop.
+        linear = self._sides / side
+        matrix = np.column_stack([linear, self._corner + linear.sum(1) / 2])
+        height, width = self._crop.shape[:2]
+        return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+    def _bend(self, moved: Array) -> Array:
+        """W: the photograph's crop as float32, each pixel taken from as far away as it moved [H, W, 2]."""
+        height, width = moved.shape[:2]
+        x = moved[..., 0] + np.arange(width, dtype=np.float32)
+        y = moved[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+        bent = cv2.remap(self._crop, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        return bent.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _head(side: int) -> Array:
+    """Where an edit acts, 0 to 1, `[side, side]`: fully on the face, less on hair and neck, not at the border."""
+    places = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
+    inner, outer = (np.hypot(places / x, places[:, None] / y) for x, y in (_FULLY, _NOT))
+    # How much of the way from the outer ellipse to the inner one.
+    t = np.clip((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1)
+    return np.where(inner <= 1, 1, t * t * (3 - 2 * t)).astype(np.float32)
