@@ -1,15 +1,15 @@
-"""How well edits come home: seams, sharpness, identity and time of whole photographs, over a folder of them.
+"""How well edits are put back into photographs: seams, sharpness, identity and time, over a folder of photographs.
 
     python benchmarks/compositing.py photos
 
-Every face is personalised once and kept in OUT; a run that was stopped resumes. Per photograph, face and edit a row is
-appended to OUT/compositing.jsonl, and the edited photographs are written to OUT for a person to look at.
+Every face is personalised once and saved in OUT; a run that was stopped resumes. The script appends one row per
+photograph, face and edit to OUT/compositing.jsonl, and writes the edited photographs to OUT for inspection.
 
 - outside: whether the photograph is unchanged, bit for bit, outside the face's square, and everywhere without an edit.
-- seam: mean jump of brightness across the border of the square, and across the border of what changed, over the jump at
-  the same places in the photograph.
-- sharpness: energy of the Laplacian, over the photograph's, where the edit changed a pixel by less than 2 of 255.
-- identity: distance of dlib's embeddings of the edited photograph and of the edited crop from the photograph.
+- seam: mean jump of brightness across the border of the square, and across the border of the changed pixels, divided by
+  the jump at the same places in the photograph.
+- sharpness: energy of the Laplacian, divided by the photograph's, where the edit changed pixels by less than 2 of 255.
+- identity: distance of dlib's embeddings of the edited photograph, and of the edited crop, from the photograph's.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ EDITS = "smile=2,smile=1,smile=-1,age=1,age=-1,pose=1,pose=-1,gender=1,gender=-1
 
 def main(
     photos: Annotated[Path, typer.Argument(help="Folder of whole photographs.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("outputs/compositing"),
-    edits: Annotated[str, typer.Option(help="Edits, with commas between.")] = EDITS,
-    count: Annotated[int | None, typer.Option(min=1, help="Use the first so many photographs.")] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/compositing"),
+    edits: Annotated[str, typer.Option(help="Edits, separated by commas.")] = EDITS,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of photographs to use; all by default.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
 ) -> None:
-    """Measure, and print a table."""
+    """Measure edits of whole photographs, and print a table."""
     pipe = PTIPipeline.from_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
     results = out / "compositing.jsonl"
@@ -66,7 +66,7 @@ def main(
 
 
 def personalization(pipe: PTIPipeline, path: Path, face: int, out: Path) -> Personalization:
-    """What was learned of one face, kept from run to run."""
+    """The personalisation of one face, saved for the next run."""
     folder = out / f"{path.stem}_{face}"
     if not folder.is_dir():
         pipe(path, face=face).personalization.save_pretrained(folder)
@@ -76,7 +76,7 @@ def personalization(pipe: PTIPipeline, path: Path, face: int, out: Path) -> Pers
 def measure(
     pipe: PTIPipeline, person: Personalization, photograph: Image.Image, face: Face, edit: str, file: Path
 ) -> dict[str, Any]:
-    """The figures of one edit of one face."""
+    """The measurements of one edit of one face."""
     placement = person.placements["subject"]
     reconstruction, edited = pipe.edit(person)[0], pipe.edit(person, edit)[0]
     start = time.perf_counter()
@@ -107,14 +107,14 @@ def measure(
 
 
 def inside(quad: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    """Which pixels lie in the square, with a margin of one pixel."""
+    """Mask of the pixels in the square, with a margin of one pixel."""
     mask = np.zeros(size[::-1], np.uint8)
     cv2.fillConvexPoly(mask, np.round(np.array(quad) * 16).astype(np.int32), 1, shift=4)
     return cv2.dilate(mask, np.ones((5, 5))) > 0
 
 
 def seam(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
-    """Mean jump of brightness across the border of a mask, over the jump in the photograph at the same places."""
+    """Mean jump of brightness across a mask's border, divided by the jump at the same places in the photograph."""
     jumps = []
     for axis in (0, 1):
         border = np.diff(mask.astype(np.int8), axis=axis) != 0
@@ -129,14 +129,14 @@ def laplacian(picture: np.ndarray, mask: np.ndarray) -> float:
 
 
 def distance(photograph: Image.Image, face: Face, edited: Image.Image) -> float:
-    """Distance of the embeddings of a face before and after; of several faces the nearest, not a number without one."""
+    """Distance between the embeddings of a face and of the nearest face after the edit; NaN if there is no face."""
     original, analyzer = embedding(photograph, face), FaceAnalyzer()
-    found = [identity_distance(original, embedding(edited, other)) for other in analyzer.detect(edited)]
-    return min(found, default=float("nan"))
+    distances = [identity_distance(original, embedding(edited, other)) for other in analyzer.detect(edited)]
+    return min(distances, default=float("nan"))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Means over faces, a line per edit."""
+    """A table of means over faces, one line per edit."""
     names = ("seam_square", "seam_change", "sharpness", "identity", "identity_crop", "seconds", "seconds_again")
     lines = [f"| edit | faces | unchanged outside | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
     for edit in dict.fromkeys(row["edit"] for row in rows):

@@ -1,9 +1,9 @@
-"""What `pipe.edit` costs next to a whole call, which renders the reconstruction as well, in one run.
+"""Cost of `pipe.edit`, compared with a call of the pipeline, which also renders the reconstruction, in one run.
 
     python benchmarks/edits.py                    # a sample of the generator with random weight changes
     python benchmarks/edits.py personalization    # the folder of a saved personalisation
 
-The two take turns, so that both see the same machine.
+The two take turns, so that both run under the same conditions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 def main(
     personalization: Annotated[Path | None, typer.Argument(help="Folder of a saved personalisation.")] = None,
-    edit: Annotated[str, typer.Option("--edit", "-e", help="What to render.")] = "smile",
-    turns: Annotated[int, typer.Option(help="Number of times each side is measured; the median counts.")] = 15,
-    model: Annotated[str, typer.Option("--model", "-m", help="Known checkpoint, folder or Hub id.")] = (
+    edit: Annotated[str, typer.Option("--edit", "-e", help="Edit to render.")] = "smile",
+    turns: Annotated[int, typer.Option(help="Number of measurements of each side; the median counts.")] = 15,
+    model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
 ) -> None:
-    """Print seconds, renders and ratios."""
+    """Measure both sides, and print renders, seconds and ratios."""
     pipe = PTIPipeline.from_pretrained(model)
     person = Personalization.from_pretrained(personalization) if personalization is not None else sample(pipe)
     renders = 0

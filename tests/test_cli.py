@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.foreign_files import write_nvidia
+from support.golden import golden
+from support.hub_server import HubServer
+from typer.testing import CliRunner
 
-from pti_hub import Personalization, PTIPipeline
-from pti_hub.cli import main
+from pti_hub import Personalization, PTIPipeline, WeightsError
+from pti_hub.cli import app, main
 from pti_hub.encoders import LightEncoder
 from pti_hub.images import to_pil
 
@@ -41,7 +46,10 @@ def test_edit_writes_pictures_and_a_personalization(
     options = ["--edit", "smile", "--edit", "age=-3", "-m", folder]
     assert run(monkeypatch, "edit", photo, *options, "--out", tmp_path / "out") == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"aligned.png", "projection.png", "reconstruction.png", "edited.png", "personalization"}
+    assert names == {
+        *("aligned.png", "projection.png", "reconstruction.png", "edited.png", "personalization"),
+        "photo_smile_age-3.png",
+    }
     assert "lpips" in capsys.readouterr().out
 
     again = ["edit", tmp_path / "out" / "personalization", *options, "--out", tmp_path / "again"]
@@ -104,6 +112,20 @@ def test_what_took_minutes_outlives_an_edit_that_fails(
     assert list(Personalization.from_pretrained(tmp_path / "out" / "personalization").pivots) == ["subject"]
 
 
+def test_an_angle_without_dlib_is_one_line_before_the_long_work(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # An import of dlib fails, as where it is not installed.
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.setattr("pti_hub.pipelines.inversion.project", lambda *args: pytest.fail("the long work began"))
+    assert run(monkeypatch, "edit", photo, "-e", "smile=5deg", "-m", folder, "--out", tmp_path / "out") == 1
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("error: ")
+    assert "pip install 'pti-hub[faces]'" in err
+    assert "\n" not in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def people(photograph: torch.Tensor, tmp_path: Path) -> Path:
     """Three photographs of two people."""
@@ -152,3 +174,48 @@ def test_folders_without_pictures(
         assert run(monkeypatch, "personalize", photos, "-m", folder, "--out", tmp_path / "out") == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_push_pull_and_list(hub: HubServer, pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path) -> None:
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, list(arguments))
+
+    pipe.save_pretrained(tmp_path / "base")
+    pushed = run("push", str(tmp_path / "base"), "me/base")
+    assert "published, private" in pushed.output
+    base = PTIPipeline.from_pretrained("me/base")
+    base(photograph).personalization.save_pretrained(tmp_path / "ada")
+    assert "published: " in run("push", str(tmp_path / "ada"), "me/ada", "--no-private").output
+    listed = run("list", "me/ada").output
+    for fact in ("me/base", "deltas     compact", "subject", "lpips", "edits      the base's"):
+        assert fact in listed
+    assert "edits      smile, age" in run("list", "me/base").output
+    hub.requests.clear()
+    assert run("list", "me/ada").exit_code == 0
+    assert not any("safetensors" in line for line in hub.requests)
+    assert f"saved in {tmp_path}/pulled/" in run("pull", "me/ada", str(tmp_path / "pulled")).output
+    assert Personalization.from_pretrained(tmp_path / "pulled").base.repo == "me/base"
+    hub.add("me/other", {"config.json": b"{}"})
+    for verb in (["list"], ["pull"]):
+        failed = run(*verb, "me/other")
+        assert isinstance(failed.exception, WeightsError)
+        assert "me/other is neither a pipeline nor a personalisation" in str(failed.exception)
+
+
+def test_convert_and_export(tmp_path: Path) -> None:
+    write_nvidia(tmp_path / "ffhq.pkl", "skip")
+    run = CliRunner().invoke(app, ["convert", str(tmp_path / "ffhq.pkl"), str(tmp_path / "pipe"), "--no-faces"])
+    assert run.exit_code == 0, run.output
+    assert "StyleGAN2, 16² px, 6 ws; saved in" in run.output
+    assert not PTIPipeline.from_pretrained(tmp_path / "pipe").aligns_faces
+    (tmp_path / "embeddings" / "ada").mkdir(parents=True)
+    torch.save(golden("skip")["w"][:1, None].repeat(1, 6, 1), tmp_path / "embeddings" / "ada" / "0.pt")
+    write_nvidia(tmp_path / "model.pt", "skip", alone=True)
+    pivot = str(tmp_path / "embeddings" / "ada" / "0.pt")
+    arguments = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "ada"), "--base", str(tmp_path / "pipe")]
+    run = CliRunner().invoke(app, [*arguments, "--pivot", pivot])
+    assert run.exit_code == 0, run.output
+    assert list(Personalization.from_pretrained(tmp_path / "ada").pivots) == ["ada"]
+    run = CliRunner().invoke(app, ["export", str(tmp_path / "pipe"), str(tmp_path / "g.safetensors")])
+    assert run.exit_code == 0, run.output
+    assert (tmp_path / "g.safetensors").is_file()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RenderElsewhere
 from PIL import Image
+from support.types import RenderElsewhere
 
 from pti_hub import (
     FaceError,

@@ -26,10 +26,20 @@ DTYPES = st.one_of(
     hnp.floating_dtypes(endianness="?"),
     hnp.complex_number_dtypes(endianness="?", sizes=(64, 128)),
 )
+
+
 ARRAYS = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+
+
 FORTRAN_ARRAYS = ARRAYS.map(np.asfortranarray)
+
+
 PLAIN = st.one_of(st.integers(), st.text(max_size=4), st.none(), st.booleans())
+
+
 LEAVES = st.one_of(ARRAYS, FORTRAN_ARRAYS, PLAIN)
+
+
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(

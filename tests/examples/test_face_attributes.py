@@ -15,10 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.places import EXAMPLES
 
 from pti_hub.errors import InputError, WeightsError
 
-_path = Path(__file__).parents[1] / "examples" / "face_attributes.py"
+_path = EXAMPLES / "face_attributes.py"
 _spec = importlib.util.spec_from_file_location("face_attributes", _path)
 assert _spec is not None and _spec.loader is not None
 fa = importlib.util.module_from_spec(_spec)

@@ -1,88 +1,18 @@
-"""The generator against OpenVINO's own run, its slow forms, and its protocol."""
+"""MobileStyleGAN: its gradients, its slow forms, and its protocol."""
 
 from __future__ import annotations
-
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
-from pti_hub import InputError, WeightsError
-from pti_hub.checkpoints.openvino import load_mobile_stylegan
+from pti_hub import InputError
 from pti_hub.generators import MobileStyleGAN, broadcast_ws, tuned_synthesis
-from pti_hub.generators.layers import inverse_haar, inverse_haar_reference
-
-needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec("random_face") is None, reason="weight package random-face is not installed"
-)
-
-
-@pytest.fixture(scope="module")
-def ffhq() -> MobileStyleGAN:
-    return load_mobile_stylegan()
 
 
 @pytest.fixture
 def w(generator: MobileStyleGAN) -> torch.Tensor:
     return generator.mapping(torch.randn(2, 16, generator=torch.Generator().manual_seed(5)))
-
-
-@needs_weights
-def test_mapping_agrees_with_openvino(ffhq: MobileStyleGAN) -> None:
-    golden = load_file(Path(__file__).parent / "golden" / "mobilestylegan.safetensors")
-    torch.testing.assert_close(ffhq.mapping(golden["z"]), golden["w"], rtol=0, atol=1e-4)
-
-
-@needs_weights
-@pytest.mark.parametrize("batch", [1, 3])
-def test_synthesis_agrees_with_openvino(ffhq: MobileStyleGAN, batch: int) -> None:
-    golden = load_file(Path(__file__).parent / "golden" / "mobilestylegan.safetensors")
-    picture = torch.cat([ffhq.synthesis(part) for part in golden["w_near"].split(batch)])
-    assert picture.shape == (3, 3, 1024, 1024)
-    torch.testing.assert_close(picture[:, :, 5::32, 5::32], golden["pixels"], rtol=0, atol=1e-4)
-
-
-@needs_weights
-def test_w_statistics_are_in_the_generator(ffhq: MobileStyleGAN) -> None:
-    z = torch.randn(2000, 512, generator=torch.Generator().manual_seed(9))
-    w = ffhq.mapping(z)
-    assert (w.mean(0) - ffhq.w_avg).norm() < 0.05 * ffhq.w_std
-    torch.testing.assert_close((w - ffhq.w_avg).square().sum(1).mean().sqrt(), ffhq.w_std, rtol=0.03, atol=0)
-
-
-def test_importer_names_the_command_for_a_damaged_file(tmp_path: Path) -> None:
-    for part in ("Mapping", "Synthesis"):
-        (tmp_path / f"{part}Network.xml").write_text("<net><layers>")
-        (tmp_path / f"{part}Network.bin").write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"MappingNetwork\.xml is missing or damaged .* pip install"):
-        load_mobile_stylegan(tmp_path)
-
-
-def test_importer_refuses_another_network(tmp_path: Path) -> None:
-    for part in ("Mapping", "Synthesis"):
-        (tmp_path / f"{part}Network.xml").write_text("<net><layers></layers></net>")
-        (tmp_path / f"{part}Network.bin").write_bytes(b"")
-    with pytest.raises(WeightsError, match="another network"):
-        load_mobile_stylegan(tmp_path)
-
-
-@pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 32, 5, 3)])
-def test_inverse_haar_equals_its_reference(shape: tuple[int, ...]) -> None:
-    x = torch.randn(shape, dtype=torch.float64)
-    torch.testing.assert_close(inverse_haar(x), inverse_haar_reference(x))
-
-
-def test_inverse_haar_gradient() -> None:
-    x = torch.randn(2, 8, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(inverse_haar, (x,))
-
-
-def test_inverse_haar_keeps_the_norm() -> None:
-    x = torch.randn(1, 16, 8, 8)
-    torch.testing.assert_close(inverse_haar(x).norm(), x.norm())
 
 
 def test_gradients_of_the_synthesis(generator: MobileStyleGAN, w: torch.Tensor) -> None:
@@ -162,3 +92,19 @@ def test_truncation(generator: MobileStyleGAN) -> None:
 def test_bad_arguments(generator: MobileStyleGAN, call: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(generator)  # type: ignore[operator]
+
+
+def test_modulation_weights_belong_to_their_layer(generator: MobileStyleGAN) -> None:
+    weights = generator.modulation_weights()
+    assert len(weights) == generator.num_ws
+    base = broadcast_ws(generator, generator.w_avg[None]).clone()
+    for i, layer in enumerate(weights):
+        # A move that no weight of the layer sees leaves the picture as it is.
+        stacked = torch.cat(layer)
+        move = torch.randn(16)
+        seen = torch.linalg.svd(stacked, full_matrices=False)
+        unseen = move - seen.Vh[seen.S > 1e-4].T @ (seen.Vh[seen.S > 1e-4] @ move)
+        moved = base.clone()
+        moved[0, i] += unseen
+        if unseen.norm() > 1e-3:
+            torch.testing.assert_close(generator.synthesis(moved), generator.synthesis(base), rtol=0, atol=1e-3)

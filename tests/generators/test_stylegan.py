@@ -1,60 +1,15 @@
-"""StyleGAN2 and StyleGAN3 against what their authors' code computes, and their fast operations against the slow ones.
-
-golden/stylegan.safetensors holds five small networks of NVIDIA's stylegan2-ada-pytorch and stylegan3, made with seed 3
-and with noise, biases and magnitudes that matter, and what these compute on a CPU in float32: w of z, the picture of a
-W+ code, and gradients for a cotangent.
-"""
+"""StyleGAN2 and StyleGAN3 against what their authors' code computes, and fast operations against the slow ones."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from safetensors.torch import load_file
-from torch import Tensor
+from support.golden import CASES, golden, network
 
 from pti_hub import InputError
-from pti_hub.checkpoints.nvidia import export_nvidia, nvidia_names
+from pti_hub.checkpoints.nvidia import nvidia_names
 from pti_hub.generators import Generator, StyleGAN2, StyleGAN3, broadcast_ws, tuned_synthesis
-from pti_hub.generators.filters import activate, activate_reference, resample, resample_reference
 from pti_hub.generators.stylegan2 import StyledConv, modulated_conv, modulated_conv_reference
-
-GOLDEN = Path(__file__).parent / "golden" / "stylegan.safetensors"
-
-
-def golden(case: str) -> dict[str, Tensor]:
-    return {k.split("/", 1)[1]: t for k, t in load_file(GOLDEN).items() if k.startswith(f"{case}/")}
-
-
-def network(case: str) -> StyleGAN2 | StyleGAN3:
-    """The network of a golden case, with its weights."""
-    small = {"z_dim": 8, "w_dim": 12, "mapping_layers": 2}
-    skip = {"channel_base": 128, "channel_max": 12, "conv_clamp": 256.0, "num_fp16_res": 2}
-    resnet = {"c_dim": 3, "mapping_hidden_dim": 10, "mapping_embed_dim": 6, "conv_clamp": 3.0}
-    three = {"num_layers": 6, "margin_size": 4}
-    r = {"c_dim": 3, "conv_kernel": 1, "use_radial_filters": True, "conv_clamp": 2.0, "output_scale": 0.5}
-    made: StyleGAN2 | StyleGAN3
-    if case == "skip":
-        made = StyleGAN2(16, **small, **skip)
-    elif case == "resnet":
-        made = StyleGAN2(16, **small, channel_base=128, channel_max=12, architecture="resnet", **resnet)
-    elif case == "orig":
-        made = StyleGAN2(8, **small, channel_base=64, channel_max=12, architecture="orig")
-    elif case == "t":
-        made = StyleGAN3(16, **small, **three, channel_base=256, channel_max=12)
-    else:
-        made = StyleGAN3(16, **small, **three, **r, channel_base=512, channel_max=24)
-    tensors, state = golden(case), made.state_dict()
-    for ours, theirs in nvidia_names(made).items():
-        state[ours] = tensors[f"weights/{theirs}"].reshape(state[ours].shape)
-    made.load_state_dict(state)
-    return made.eval()
-
-
-CASES = pytest.mark.parametrize("case", ["skip", "resnet", "orig", "t", "r"])
 
 
 @CASES
@@ -152,16 +107,6 @@ def test_classes_come_up_as_often() -> None:
         made.mapping(z, c=torch.zeros(1, 2))
 
 
-@CASES
-def test_export_is_what_was_imported(case: str) -> None:
-    made, tensors = network(case), golden(case)
-    exported = export_nvidia(made)
-    theirs = {k.removeprefix("weights/"): t for k, t in tensors.items() if k.startswith("weights/")}
-    assert exported.keys() == theirs.keys()
-    for name, tensor in exported.items():
-        torch.testing.assert_close(tensor, theirs[name], rtol=1e-5, atol=1e-6)
-
-
 def test_an_early_stop_is_the_sum_so_far() -> None:
     made = network("skip")
     assert made.stops_early
@@ -231,55 +176,6 @@ def test_half_precision_does_not_overflow() -> None:
     half = modulated_conv(x, weight, styles)
     assert half.dtype == torch.float16
     assert (half.float() - exact).norm() < 5e-3 * exact.norm()
-
-
-@given(
-    size=st.integers(1, 12),
-    up=st.sampled_from([1, 2, 4]),
-    down=st.sampled_from([1, 2, 4]),
-    before=st.integers(-2, 14),
-    after=st.integers(-2, 14),
-    separable=st.booleans(),
-)
-def test_resampling_is_its_slow_form(size: int, up: int, down: int, before: int, after: int, separable: bool) -> None:
-    if up > 1:
-        down = 1
-    random = torch.Generator().manual_seed(size)
-    x = torch.randn(2, 3, 7, 9, generator=random, dtype=torch.float64).requires_grad_()
-    taps = torch.randn([size] if separable else [size, size], generator=random, dtype=torch.float64)
-    if min(7 * up + before + after - size, 7 * up + min(before, 0) + min(after, 0) - 1) < 0:
-        return
-    slow = resample_reference(x, taps, up, down, (before, after), 1.7)
-    fast = resample(x, taps, up, down, (before, after), 1.7)
-    torch.testing.assert_close(fast, slow)
-    cotangent = torch.randn(slow.shape, generator=random, dtype=torch.float64)
-    torch.testing.assert_close(*(torch.autograd.grad(y, x, cotangent)[0] for y in (fast, slow)))
-
-
-@given(
-    height=st.integers(1, 300),
-    clamp=st.sampled_from([None, 0.5]),
-    noises=st.sampled_from([0, 1, 2]),
-    biased=st.booleans(),
-)
-def test_activation_is_its_slow_form(height: int, clamp: float | None, noises: int, biased: bool) -> None:
-    random = torch.Generator().manual_seed(height)
-    x = torch.randn(2, 40, height, 16, generator=random, dtype=torch.float64).requires_grad_()
-    bias = torch.randn(40, generator=random, dtype=torch.float64).requires_grad_() if biased else None
-    noise = (
-        torch.randn(noises, 1, height, 16, generator=random, dtype=torch.float64).requires_grad_() if noises else None
-    )
-    slow = activate_reference(x, bias, noise, clamp=clamp)
-    fast = activate(x.clone(), bias, noise, clamp=clamp)
-    assert torch.equal(fast, slow)
-    cotangent = torch.randn(slow.shape, generator=random, dtype=torch.float64)
-    leaves = [leaf for leaf in (x, bias, noise) if leaf is not None]
-    for ours, theirs in zip(
-        torch.autograd.grad(fast, leaves, cotangent), torch.autograd.grad(slow, leaves, cotangent), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs)
-    with torch.no_grad():
-        assert torch.equal(activate(x.clone(), bias, noise, clamp=clamp), slow)
 
 
 @pytest.mark.parametrize(

@@ -14,33 +14,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from support.pictures import pattern, pixel, same
 
 from pti_hub.errors import ImageError
-from pti_hub.images import (
-    MAX_PIXELS,
-    ImageInput,
-    load_image,
-    save_animation,
-    save_image,
-    side_by_side,
-    to_pil,
-    to_tensor,
-)
-
-
-def pattern(width: int = 24, height: int = 16) -> Image.Image:
-    """A picture that no flip or turn maps onto itself."""
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
-
-
-def same(a: Image.Image, b: Image.Image) -> bool:
-    return a.size == b.size and a.mode == b.mode and a.tobytes() == b.tobytes()
-
-
-def pixel(image: Image.Image) -> tuple[int, ...]:
-    assert image.mode == "RGB"
-    return tuple(np.asarray(image)[0, 0].tolist())
+from pti_hub.images import MAX_PIXELS, ImageInput, load_image, to_tensor
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -269,91 +246,6 @@ def test_damaged_files_never_escape_as_other_errors(tmp_path: Path, file_format:
             assert "\n" not in str(error)
 
 
-def test_tensors_range_from_black_to_white() -> None:
-    tensor = to_tensor(Image.fromarray(np.array([[[0, 255, 51]]], np.uint8)))
-    assert tensor.dtype == torch.float32
-    assert tensor.shape == (1, 3, 1, 1)
-    assert torch.allclose(tensor.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
-
-
-def test_every_8_bit_value_survives_the_round_trip() -> None:
-    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    picture = Image.fromarray(np.stack([values, values.T, 255 - values], axis=-1))
-    assert same(to_pil(to_tensor(picture))[0], picture)
-
-
-def test_to_pil_rounds_to_the_nearest_level() -> None:
-    level = torch.tensor([10.4, 10.6, 300.0]).reshape(1, 3, 1, 1)
-    assert pixel(to_pil(level / 127.5 - 1)[0]) == (10, 11, 255)
-
-
-def test_to_pil_gives_one_picture_per_entry_even_with_gradients() -> None:
-    batch = torch.cat([to_tensor(pattern()), -to_tensor(pattern())]).requires_grad_()
-    first, second = to_pil(batch)
-    assert same(first, pattern())
-    assert np.array_equal(np.asarray(second), 255 - np.asarray(first))
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(3, 4, 4),
-        torch.zeros(1, 1, 4, 4),
-        torch.zeros(1, 3, 0, 4),
-        torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
-        torch.full((1, 3, 4, 4), float("nan")),
-    ],
-    ids=["CHW", "grey", "empty", "uint8", "NaN"],
-)
-def test_to_pil_refuses_what_is_no_picture(tensor: torch.Tensor) -> None:
-    with pytest.raises(ImageError):
-        to_pil(tensor)
-
-
-def test_to_tensor_resizes_squares_only() -> None:
-    assert to_tensor(pattern(32, 32), size=16).shape == (1, 3, 16, 16)
-    assert to_tensor(pattern(24, 16)).shape == (1, 3, 16, 24)
-    with pytest.raises(ImageError, match="24×16"):
-        to_tensor(pattern(24, 16), size=16)
-    with pytest.raises(ImageError, match="RGBA"):
-        to_tensor(pattern().convert("RGBA"))
-
-
-@pytest.mark.parametrize("name", ["picture.png", "picture.JPG", "picture.jpeg"])
-def test_pictures_are_saved_in_the_format_of_their_suffix(tmp_path: Path, name: str) -> None:
-    picture = Image.new("RGB", (16, 16), (200, 100, 50))
-    save_image(picture, tmp_path / name)
-    with Image.open(tmp_path / name) as saved:
-        assert saved.format == ("PNG" if name.endswith("png") else "JPEG")
-        assert np.allclose(pixel(saved.convert("RGB")), (200, 100, 50), atol=3)
-    assert [p.name for p in tmp_path.iterdir()] == [name]
-
-
-def test_an_interrupted_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "picture.png"
-    save_image(pattern(), path)
-
-    def fail(self: Image.Image, file: Path, **_: object) -> None:
-        file.write_bytes(b"half a file")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_image(pattern(32, 32), path)
-    monkeypatch.undo()
-    assert same(load_image(path), pattern())
-    assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
-
-
-def test_unusable_places_to_save_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"\.png"):
-        save_image(pattern(), tmp_path / "picture.xyz")
-    with pytest.raises(ImageError, match="doesn't exist"):
-        save_image(pattern(), tmp_path / "nowhere" / "picture.png")
-    with pytest.raises(ImageError, match="mode L"):
-        save_image(pattern().convert("L"), tmp_path / "picture.png")
-
-
 @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4)])
 def test_colour_of_16_bits_is_scaled(tmp_path: Path, colour_type: int, channels: int) -> None:
     # Pillow writes no such files, cameras' converters do.
@@ -369,60 +261,3 @@ def test_colour_of_16_bits_is_scaled(tmp_path: Path, colour_type: int, channels:
     )
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     assert load_image(tmp_path / "deep.png").getpixel((1, 1)) == (255, 128, 0)
-
-
-def colours(*names: str) -> list[Image.Image]:
-    return [Image.new("RGB", (40, 20), name) for name in names]
-
-
-def test_pictures_in_a_row() -> None:
-    row = side_by_side([*colours("red", "blue"), Image.new("RGB", (10, 20), "green")], height=10)
-    assert row.size == (20 + 20 + 5, 10)
-    assert [row.getpixel((x, 5)) for x in (10, 30, 42)] == [(255, 0, 0), (0, 0, 255), (0, 128, 0)]
-    with pytest.raises(ImageError, match="no pictures"):
-        side_by_side([])
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
-def test_an_animation_shows_its_frames(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"walk{suffix}"
-    save_animation(colours("red", "blue", "green"), path, frames_per_second=10, height=32)
-    if suffix == ".gif":
-        with Image.open(path) as gif:
-            assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (3, (64, 32), 100, 0)  # type: ignore[attr-defined]
-            frames = []
-            for i in range(3):
-                gif.seek(i)
-                frames.append(gif.convert("RGB"))
-    else:
-        with pytest.importorskip("av").open(str(path)) as video:
-            frames = [frame.to_image() for frame in video.decode(video=0)]
-    assert len(frames) == 3
-    for frame, channel in zip(frames, (0, 2, 1), strict=True):
-        assert np.asarray(frame)[16, 32].argmax() == channel
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize(
-    ("images", "name", "speed", "message"),
-    [
-        ([], "walk.gif", 12, "frames of one size"),
-        ([*colours("red"), Image.new("RGB", (1, 1))], "walk.gif", 12, "frames of one size"),
-        (colours("red"), "walk.avi", 12, "end it in .gif, .mp4"),
-        (colours("red"), "nowhere/walk.gif", 12, "doesn't exist"),
-        (colours("red"), "walk.gif", 0, "expected 1 to 50"),
-        (colours("red"), "walk.txt", 12, "end it in"),
-    ],
-)
-def test_animations_that_cannot_be(
-    tmp_path: Path, images: list[Image.Image], name: str, speed: float, message: str
-) -> None:
-    with pytest.raises(ImageError, match=message):
-        save_animation(images, tmp_path / name, speed)
-    assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("height", [0, 511, -2])
-def test_frames_of_an_odd_height(tmp_path: Path, height: int) -> None:
-    with pytest.raises(ImageError, match="even number of pixels"):
-        save_animation(colours("red"), tmp_path / "walk.mp4", height=height)

@@ -1,4 +1,4 @@
-"""What keeps the hot loops quick: memory that is kept, and half precision where it is native."""
+"""Memory that the hot loops keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from pti_hub.optim import mixed_precision, reused_memory
+from pti_hub.optim import reused_memory
 
 PAGE_FAULTS = """
 import json, resource, torch
@@ -47,13 +47,3 @@ def test_an_error_ends_the_context() -> None:
         raise RuntimeError("x")
     with reused_memory():
         torch.ones(10)
-
-
-def test_mixed_precision_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.ones(4, 4)
-    for native, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
-        monkeypatch.setattr("pti_hub.optim.precision._cpu_computes_bf16", lambda native=native: native)
-        with mixed_precision(x.device):
-            assert (x @ x).dtype == dtype
-    with mixed_precision(torch.device("meta")):
-        assert (x @ x).dtype == torch.float32

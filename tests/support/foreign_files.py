@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import types
@@ -13,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from test_stylegan import golden
 from torch import Tensor, nn
+
+from pti_hub.checkpoints.rosinality import _rosinality_name
+from pti_hub.generators import StyleGAN2
+from support.golden import golden
 
 SMALL = {"z_dim": 8, "w_dim": 12, "img_channels": 3}
 
@@ -141,3 +145,21 @@ def write_nvidia(path: Path, case: str, tensors: dict[str, Tensor] | None = None
             content = {"G": None, "D": None, "G_ema": made, "training_set_kwargs": kwargs, "augment_pipe": None}
             path.write_bytes(pickle.dumps(content))
     return path
+
+
+class Hostile:
+    """Creates a file when it is unpickled by a reader that runs what it reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def rosinality_state(resolution: int) -> dict[str, Tensor]:
+    """A small generator under rosinality's names."""
+    generator = StyleGAN2(resolution, channel_max=8, mapping_layers=1)
+    names = {name: _rosinality_name(name) for name in generator.state_dict() if name not in ("w_std", "w_avg")}
+    state = {theirs: generator.state_dict()[ours] for ours, theirs in names.items()}
+    return {name: t[None] if name.endswith("conv.weight") else t for name, t in state.items()}

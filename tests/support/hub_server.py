@@ -369,3 +369,10 @@ class _Handler(BaseHTTPRequestHandler):
         first, last = int(wanted[1]), int(wanted[2] or len(data) - 1)
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         self._answer(206, data[first : last + 1], headers)
+
+
+def files_of(hub: HubServer, repo: str, revision: str = "main") -> dict[str, bytes]:
+    """What was pushed to a branch, or lies at a commit."""
+    commit = hub.repositories[repo].at(revision)
+    assert commit is not None
+    return {path: data for path, data in commit[1].items() if path != ".gitattributes"}

@@ -1,4 +1,4 @@
-"""The command-line application, and what its commands share."""
+"""The command-line application, and the options and functions that the commands share."""
 
 from __future__ import annotations
 
@@ -30,4 +30,5 @@ def echo_untrusted(text: str) -> None:
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
+    """Metrics on one line."""
     return ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())

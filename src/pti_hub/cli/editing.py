@@ -1,4 +1,4 @@
-"""Commands that make pictures: edit, personalize, walk."""
+"""Commands that personalise and edit: edit, personalize, walk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def edit(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the personalisation.")] = Path("outputs"),
     photograph: Annotated[
-        Path | None, typer.Option(help="For a personalisation, its photograph, which the edit is put into.")
+        Path | None, typer.Option(help="Photograph to put the edit into, if PHOTO is a personalisation.")
     ] = None,
     model: Model = DEFAULT_CHECKPOINT,
     preset: Preset = None,
@@ -50,8 +50,8 @@ def edit(
 ) -> None:
     """Invert a photograph, tune the generator to it, and edit the photograph.
 
-    The edited photograph, at its own size, is called after the photograph and the edits: photo_smile_age-2.jpg. The
-    face alone is edited.png, at the generator's resolution.
+    The edited photograph has the original's size and is named after the photograph and the edits:
+    photo_smile_age-2.jpg. The edited face, at the generator's resolution, is edited.png.
 
     An edit is a name, or a name and an amount: smile, age=-2, pose=5deg (degrees of head rotation). Besides the edits
     that pti-hub info lists, there are GANSpace's components (pc3), SeFa's directions (sefa2), the style of an identity
@@ -172,7 +172,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
 
 
 def _edited_name(photo: Path, edits: Sequence[str]) -> str:
-    """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; formats that are not written become PNG."""
+    """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; unsupported formats become PNG."""
     parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=", "")).strip("-") for edit in edits]
     suffix = photo.suffix if photo.suffix.lower() in STILL else ".png"
     return "_".join([photo.stem, *parts])[:200] + suffix

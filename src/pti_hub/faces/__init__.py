@@ -1,4 +1,4 @@
-"""Faces in photographs: detection, alignment and the way back, identity and pose."""
+"""Faces in photographs: detection, alignment, compositing, identity and pose."""
 
 from pti_hub.faces.alignment import align, crop_quad, is_aligned
 from pti_hub.faces.compositing import Compositor, Placement

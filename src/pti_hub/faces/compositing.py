@@ -1,15 +1,15 @@
-"""The way back: what an edit changed, put into the photograph that the face was cut out of.
+"""Compositing: transfer an edit of the aligned face to the photograph that the face comes from.
 
-The generator cannot paint grain, freckles or the letters on a wall, and repaints more than the edit asked for. So the
-photograph P itself is bent as the edit bends the face, and only the difference in appearance is taken from the
-generator's pictures, the reconstruction r and the edited picture e:
+The generator cannot render grain, freckles or the letters on a wall, and it changes more than the edit should. So the
+photograph P itself is warped as the edit warps the face. Only the difference in appearance comes from the generator's
+pictures, the reconstruction r and the edited picture e:
 
     result = W + m · (U(e') − U(r')) − k · (W − U(r')),   W(x) = P(x + s·F(x)),   r'(x) = r(x + s·F(x))
 
-F is the optical flow from e to r, U the way from the aligned square to the photograph. s and m fall to 0 towards the
-square's border and where nothing changed, so the result is P there. Because it is the photograph that is bent, hair
-that crosses the square's border stays in one piece. e' is e, taken where a head that is bent by s alone shows it. k is
-1 where r, however bent, cannot explain e, as with teeth that appear: there the photograph has nothing to add.
+F is the optical flow from e to r, and U maps the aligned square to the photograph. s and m fall to 0 towards the
+square's border and where the edit changes nothing, so the result equals P there. Since the photograph itself is warped,
+hair that crosses the square's border stays in one piece. e' is e, warped back to the positions that a face warped by s
+has. k is 1 where no warp of r can explain e, as with teeth that appear: the photograph has no detail to add there.
 """
 
 from __future__ import annotations
@@ -27,31 +27,32 @@ from pti_hub.errors import InputError
 
 Array = NDArray[Any]
 
-# Side, in pixels, at which flow and masks are computed.
+# Height and width, in pixels, at which flow and masks are computed.
 _SMALL = 256
-# Half axes of the ellipse inside which an edit acts fully, and of the one outside which it does not act, as shares of
-# the aligned square: FFHQ's alignment puts every face at the same place.
+# Half axes of the ellipse inside which an edit acts fully, and of the ellipse outside which it does not act, as shares
+# of the aligned square's side: FFHQ's alignment puts every face at the same place.
 _FULLY, _NOT = (0.30, 0.36), (0.48, 0.49)
-# Share of the full bend from which on the difference in appearance is taken whole: half a contour would be a ghost.
+# Share of the full warp from which on the difference in appearance is added completely: half a contour looks like a
+# ghost.
 _APPEARS = 0.35
-# Mean change of a pixel, of 255, from which on something has changed, and above which it has changed fully.
+# Mean change of a pixel, out of 255, at which a place starts to count as changed, and at which it counts fully.
 _CHANGED = (2.0, 7.0)
-# Mean difference in appearance, of 255, that counts as a change beside the face: smaller ones are the generator's
-# repainting of the wall.
+# The same bounds for the difference in appearance beside the face, where smaller differences are mere side effects of
+# the edit on the background.
 _BESIDE = (5.0, 14.0)
-# Mean change that bending leaves unexplained, between which the photograph's own detail gives way.
+# Bounds of the difference that warping leaves unexplained, between which the photograph's detail is faded out.
 _UNEXPLAINED = (14.0, 36.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where in which photograph a face lies.
+    """The place of a face in a photograph.
 
     Attributes:
-        quad: Corners of the aligned square: top left, bottom left, bottom right, top right, x and y in the
+        quad: Corners of the aligned square: top left, bottom left, bottom right and top right, as x and y in the
             photograph's pixels; whole numbers are pixel centres.
-        size: Width and height of the photograph in pixels.
-        digest: Digest by which the photograph is known again.
+        size: Width and height of the photograph, in pixels.
+        digest: Digest of the photograph, to recognise it.
     """
 
     quad: tuple[tuple[float, float], ...]
@@ -67,7 +68,7 @@ class Placement:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: The corners or the size are not numbers of a square in a picture.
+            ValueError: The corners are not finite, or the size is not a picture's.
         """
         quad = tuple((float(x), float(y)) for x, y in content["quad"])
         width, height = (int(side) for side in content["size"])
@@ -77,11 +78,11 @@ class Placement:
 
 
 class Compositor:
-    """Puts edits of one face back into its photograph; what does not depend on the edit is computed once.
+    """Puts edits of one face into the photograph; everything that does not depend on the edit is computed once.
 
     Args:
         photograph: P, mode RGB.
-        quad: Corners of the aligned square, see `Placement`.
+        quad: Corners of the aligned square; see `Placement`.
         reconstruction: r, mode RGB, square.
 
     Raises:
@@ -101,7 +102,7 @@ class Compositor:
         self._crop = np.ascontiguousarray(self._photograph[self._part])
         self._is_grey = bool((self._crop == self._crop[..., :1]).all())
         self._r = np.asarray(reconstruction)
-        # The sides of the aligned square, and its first corner, in the crop.
+        # Vectors along two sides of the aligned square, and the top left corner, in the crop's pixels.
         self._sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], 1)  # [2, 2]
         self._corner = corners[0] - low
         self._head = _head(_SMALL)
@@ -109,13 +110,13 @@ class Compositor:
         self._grid = np.stack(np.meshgrid(centres, centres), 2)  # [R, R, 2], x and y
 
     def __call__(self, edited: Image.Image) -> Image.Image:
-        """The photograph with one edit.
+        """Put one edit into the photograph.
 
         Args:
             edited: e, mode RGB, of the reconstruction's size.
 
         Returns:
-            A picture of the photograph's size; outside of what the edit changed it is the photograph, bit for bit.
+            A picture of the photograph's size; it equals the photograph, bit for bit, where the edit changes nothing.
 
         Raises:
             InputError: The edited picture has another size than the reconstruction.
@@ -123,10 +124,10 @@ class Compositor:
         e, r = np.asarray(edited), self._r
         if e.shape != r.shape:
             raise InputError(f"an edited picture {list(e.shape)} for a reconstruction {list(r.shape)}")
-        # 1. What changed, and where it came from, as shares of the square: at a small size [S, S].
+        # 1. Where the edit changes something [S, S], and the flow in shares of the square's side [S, S, 2].
         changed, flow = self._changes(e)
         mask, bent = changed * self._ramp(self._head, 0.0, _APPEARS), self._head[..., None] * flow
-        # 2. What the change looks like once the head is bent as far as the photograph will be [R, R, 3].
+        # 2. The difference in appearance [R, R, 3] after both faces are warped as far as the photograph will be.
         side = len(r)
         r_bent = self._sample(r, self._grid + side * self._resize(bent, side))
         difference = self._sample(e, self._grid - side * self._resize(flow - bent, side)) - r_bent
@@ -135,7 +136,7 @@ class Compositor:
         unexplained = mask * self._ramp(size, *_UNEXPLAINED)
         taken, given_up = (self._resize(part, side)[..., None] for part in (mask, unexplained))
         appearance = self._place(taken * difference + given_up * r_bent)
-        # 3. Into the photograph: (1 − k) · W + U(m · (e' − r') + k · r').
+        # 3. Transfer to the photograph: (1 − k) · W + U(m · (e' − r') + k · r').
         moved = bent @ self._sides.T.astype(np.float32)
         guide = self._place(np.dstack([moved, unexplained, changed * self._head]))
         result = self._bend(guide[..., :2])
@@ -150,7 +151,7 @@ class Compositor:
         return Image.fromarray(picture)
 
     def _changes(self, e: Array) -> tuple[Array, Array]:
-        """How much each place changed, 0 to 1 `[S, S]`, and the flow from e to r in shares of its side `[S, S, 2]`."""
+        """How much each place changed, 0 to 1 [S, S], and the flow from e to r in shares of the side [S, S, 2]."""
         difference = cv2.absdiff(e, self._r)
         small = self._blur(self._resize(difference, _SMALL).mean(2, dtype=np.float32), 2.5)
         changed = self._ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED)
@@ -179,29 +180,29 @@ class Compositor:
 
     @staticmethod
     def _ramp(values: Array, low: float, high: float) -> Array:
-        """0 below one bound, 1 above the other, smooth between."""
+        """0 below the lower bound, 1 above the upper bound, smooth in between."""
         t = np.clip((values - low) / (high - low), 0, 1)
         return t * t * (3 - 2 * t)
 
     def _sample(self, picture: Array, places: Array) -> Array:
-        """An aligned picture as float32, at places [R, R, 2]."""
+        """Sample an aligned picture at the given places [R, R, 2]; float32."""
         x, y = (np.ascontiguousarray(places[..., i], np.float32) for i in (0, 1))
         return cv2.remap(picture.astype(np.float32), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
     def _place(self, picture: Array) -> Array:
-        """U: from the aligned square to the photograph's crop, filtered where that shrinks; 0 outside the square."""
+        """U: map the aligned square to the photograph's crop; 0 outside the square. Filters when shrinking."""
         side = len(picture)
         if (scale := float(np.hypot(*self._sides[:, 0])) / side) < 0.75:
             side = max(1, round(side * scale))
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        # Pixel centres of the square → pixel centres of the crop.
+        # Map pixel centres of the square to pixel centres of the crop.
         linear = self._sides / side
         matrix = np.column_stack([linear, self._corner + linear.sum(1) / 2])
         height, width = self._crop.shape[:2]
         return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)
 
     def _bend(self, moved: Array) -> Array:
-        """W: the photograph's crop as float32, each pixel taken from as far away as it moved [H, W, 2]."""
+        """W: warp the photograph's crop by the displacement `moved` [H, W, 2]; float32."""
         height, width = moved.shape[:2]
         x = moved[..., 0] + np.arange(width, dtype=np.float32)
         y = moved[..., 1] + np.arange(height, dtype=np.float32)[:, None]
@@ -211,9 +212,9 @@ class Compositor:
 
 @functools.lru_cache(maxsize=4)
 def _head(side: int) -> Array:
-    """Where an edit acts, 0 to 1, `[side, side]`: fully on the face, less on hair and neck, not at the border."""
+    """How strongly an edit acts, 0 to 1 [side, side]: fully on the face, less on hair and neck, not at the border."""
     places = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
     inner, outer = (np.hypot(places / x, places[:, None] / y) for x, y in (_FULLY, _NOT))
-    # How much of the way from the outer ellipse to the inner one.
+    # Position between the outer ellipse (0) and the inner one (1).
     t = np.clip((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1)
     return np.where(inner <= 1, 1, t * t * (3 - 2 * t)).astype(np.float32)

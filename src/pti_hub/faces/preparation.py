@@ -1,4 +1,4 @@
-"""From a photograph to an aligned face, and where in the photograph it lies."""
+"""From a photograph to an aligned face and the face's place in the photograph."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Align: TypeAlias = 'bool | Literal["auto"]'
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
-    """A face as the generator knows faces.
+    """A face in FFHQ's alignment.
 
     Attributes:
         picture: The face, mode RGB, square.
-        quad: Float64 `[4, 2]`: corners of that square in the photograph, as `crop_quad` returns them.
+        quad: float64 [4, 2], the corners of the square in the photograph, in the format of `crop_quad`.
     """
 
     picture: Image.Image
@@ -30,7 +30,7 @@ class AlignedFace:
 
     @classmethod
     def whole(cls, picture: Image.Image) -> AlignedFace:
-        """A picture that is an aligned face as it is."""
+        """An aligned picture, whose square is the whole picture."""
         width, height = picture.size
         return cls(picture, np.array([[0, 0], [0, height], [width, height], [width, 0]]) - 0.5)
 
@@ -47,7 +47,7 @@ def aligned_face(
         face: Index of the face, from left to right, counted from 0; needed if there are several.
 
     Returns:
-        The face.
+        The aligned face and its square in the photograph.
 
     Raises:
         FaceError: There is no face, or there are several and none was chosen.

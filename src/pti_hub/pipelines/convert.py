@@ -95,13 +95,13 @@ def _pipeline_parts(content: Any) -> dict[str, Any] | None:
     """The generator in what was read, and the encoder where there is one; `None` where there is no generator."""
     if (record := generator_of(content)) is not None:
         return {"generator": load_nvidia(record)}
-    found, weights = rosinality_weights(content), encoder_weights(content)
+    decoder, weights = rosinality_weights(content), encoder_weights(content)
     if weights is None:
-        return None if found is None else {"generator": load_rosinality(*found)}
+        return None if decoder is None else {"generator": load_rosinality(*decoder)}
     encoder = load_style_encoder(weights, content)
-    if found is None:
+    if decoder is None:
         raise WeightsError("an encoder without its generator (no decoder.…); fetch the whole checkpoint")
-    generator = load_rosinality(*found)
+    generator = load_rosinality(*decoder)
     if encoder.num_ws != generator.num_ws:
         raise WeightsError(
             f"an encoder of {encoder.num_ws} layers with a generator of {generator.num_ws} "

@@ -102,9 +102,9 @@ def require_identities(components: Components, identity: Personalization | str) 
     Raises:
         InputError: No such identity is loaded, or the personalisation belongs to another generator.
     """
-    if (found := find_identities(components, identity)) is None:
+    if (identities := find_identities(components, identity)) is None:
         raise InputError(f"no identity {identity!r} is loaded; there are: {_loaded(components)}")
-    return found
+    return identities
 
 
 def find_photograph(identities: Identities, photograph: ImageInput) -> Identities:
@@ -158,12 +158,12 @@ def load_photograph(components: Components, image: ImageInput, align: Align, fac
         raise
     size = components.generator.resolution
     if align is False or (align == "auto" and not components.aligns_faces):
-        found = AlignedFace.whole(picture)
+        aligned = AlignedFace.whole(picture)
     else:
-        found = aligned_face(picture, size, align, face)
-    target = to_tensor(found.picture, size).to(components.device)
-    quad = tuple((float(x), float(y)) for x, y in found.quad)
-    return Photograph(picture, found.picture, Placement(quad, picture.size, picture_digest(picture)), target)
+        aligned = aligned_face(picture, size, align, face)
+    target = to_tensor(aligned.picture, size).to(components.device)
+    quad = tuple((float(x), float(y)) for x, y in aligned.quad)
+    return Photograph(picture, aligned.picture, Placement(quad, picture.size, picture_digest(picture)), target)
 
 
 def name_photographs(images: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:

@@ -123,7 +123,7 @@ def _project_all(
     processes: int,
 ) -> list[Tensor]:
     """The pivots of all photographs, of which this process projects its share."""
-    found: dict[int, Tensor] = {}
+    pivots: dict[int, Tensor] = {}
     for i, target in list(enumerate(targets.values()))[rank::processes]:
         pivot = None if run is None else run.pivot(i)
         if pivot is None:
@@ -132,10 +132,10 @@ def _project_all(
             pivot = project(components, target, seed, progress, first_step, checkpoint).pivot
             if run is not None:
                 run.keep_pivot(i, pivot)
-        found[i] = pivot.cpu()
+        pivots[i] = pivot.cpu()
     if processes > 1:
-        found = {i: pivot for part in gather_object([found]) for i, pivot in part.items()}
-    return [found[i].to(components.device) for i in range(len(targets))]
+        pivots = {i: pivot for part in gather_object([pivots]) for i, pivot in part.items()}
+    return [pivots[i].to(components.device) for i in range(len(targets))]
 
 
 def _learned(

@@ -185,9 +185,9 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             InputError: No such identity or edit, or the personalisation belongs to another generator.
         """
         edits = self.parse(edit, [identity] if isinstance(identity, Personalization) else [])
-        found = require_identities(self, identity)
-        weights = add_deltas(self.generator, found.personalization.deltas)
-        pivots = [self._pivot(found.personalization, name) for name in found.names]
+        person = require_identities(self, identity)
+        weights = add_deltas(self.generator, person.personalization.deltas)
+        pivots = [self._pivot(person.personalization, name) for name in person.names]
         latents = [apply_edits(self.generator, weights, pivot, edits)[0] for pivot in pivots]  # [1, num_ws, w_dim]
         return [render(self.generator, weights, ws) for ws in latents]
 
@@ -208,11 +208,11 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             InputError: No such identity or direction, an angle in place of a direction, or several pivots.
         """
         edits = self.parse(direction, [identity] if isinstance(identity, Personalization) else [])
-        found = require_identities(self, identity)
-        if len(found.names) != 1 or len(edits) != 1 or isinstance(edits[0], YawEdit):
-            raise InputError(f"{', '.join(found.names)} along {direction!r}; expected one identity and one direction")
-        weights = add_deltas(self.generator, found.personalization.deltas)
-        ws = broadcast_ws(self.generator, self._pivot(found.personalization, found.names[0]))  # [1, num_ws, w_dim]
+        person = require_identities(self, identity)
+        if len(person.names) != 1 or len(edits) != 1 or isinstance(edits[0], YawEdit):
+            raise InputError(f"{', '.join(person.names)} along {direction!r}; expected one identity and one direction")
+        weights = add_deltas(self.generator, person.personalization.deltas)
+        ws = broadcast_ws(self.generator, self._pivot(person.personalization, person.names[0]))  # [1, num_ws, w_dim]
         steps = [dataclasses.replace(edits[0], strength=edits[0].strength * strength) for strength in strengths]
         return [render(self.generator, weights, step.apply(ws)) for step in steps]
 

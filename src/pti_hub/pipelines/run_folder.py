@@ -41,8 +41,8 @@ class RunFolder:
         check_replaceable(self.folder, CONFIG_NAME)
         given = json.loads(json.dumps(configuration))
         if marker.is_file():
-            found = read_json(marker)
-            if other := [key for key in {**given, **found} if given.get(key) != found.get(key)]:
+            existing = read_json(marker)
+            if other := [key for key in {**given, **existing} if given.get(key) != existing.get(key)]:
                 raise InputError(
                     f"{self.folder} holds a run with another {', '.join(other)}; "
                     "give another folder, or ask for what it was begun with"

@@ -107,12 +107,12 @@ class PublishedFile:
         with partial.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
-        found = digest.hexdigest()
-        if self.sha256 is not None and found != self.sha256:
+        actual = digest.hexdigest()
+        if self.sha256 is not None and actual != self.sha256:
             partial.unlink()
             raise WeightsError(
-                f"what {self.url} sent has SHA-256 {found[:16]}…, expected {self.sha256[:16]}…; fetch it again, "
+                f"what {self.url} sent has SHA-256 {actual[:16]}…, expected {self.sha256[:16]}…; fetch it again, "
                 "and if that does not help, don't use it"
             )
         if self.sha256 is None:
-            logger.warning("no checksum is known for %s; this one has SHA-256 %s", self.url, found)
+            logger.warning("no checksum is known for %s; this one has SHA-256 %s", self.url, actual)

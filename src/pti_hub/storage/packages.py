@@ -56,8 +56,8 @@ def _check_digest(path: Path, expected: str) -> None:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    if (found := digest.hexdigest()) != expected:
+    if (actual := digest.hexdigest()) != expected:
         raise WeightsError(
-            f"{str(path)!r} is damaged: its sha256 is {found[:12]}…, expected {expected[:12]}…; "
+            f"{str(path)!r} is damaged: its sha256 is {actual[:12]}…, expected {expected[:12]}…; "
             f"run: {INSTALL_COMMAND} --force-reinstall"
         )

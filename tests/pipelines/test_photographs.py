@@ -1,0 +1,81 @@
+"""The photograph comes home: a call gives the whole photograph, and an identity remembers which one it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pti_hub import InputError, Personalization, PTIPipeline, WeightsError
+from pti_hub.images import to_pil
+
+
+@pytest.fixture
+def picture(photograph: torch.Tensor) -> Image.Image:
+    """The photograph, twice as large as the generator's pictures."""
+    return to_pil(photograph[None])[0].resize((128, 128), Image.Resampling.BICUBIC)
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    return np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_without_an_edit_it_is_the_photograph(pipe: PTIPipeline, picture: Image.Image) -> None:
+    out = pipe(picture)
+    assert same(out.photographs[0], picture)
+    assert out.images[0].size == (64, 64)
+
+
+def test_an_edit_comes_home_at_the_photographs_size(pipe: PTIPipeline, picture: Image.Image) -> None:
+    out = pipe(picture, edit=("smile", 4.0))
+    assert out.photographs[0].size == picture.size
+    changed = (np.asarray(out.photographs[0]) != np.asarray(picture)).any(2)
+    assert changed[32:96, 32:96].any()
+    border = np.concatenate([changed[0], changed[-1], changed[:, 0], changed[:, -1]])
+    assert not border.any()
+
+
+def test_an_identity_takes_an_edit_into_its_own_photograph_alone(
+    pipe: PTIPipeline, picture: Image.Image, tmp_path: Path
+) -> None:
+    picture.save(tmp_path / "group.png")
+    first = pipe(tmp_path / "group.png", edit="smile")
+    first.personalization.save_pretrained(tmp_path / "ada")
+    ada = Personalization.from_pretrained(tmp_path / "ada")
+    assert ada.placements == first.personalization.placements
+    again = pipe(ada, edit="smile", photograph=tmp_path / "group.png")
+    assert same(again.photographs[0], first.photographs[0])
+    assert pipe(ada, edit="smile").photographs == []
+    for other in (picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), picture.crop((0, 0, 100, 128))):
+        with pytest.raises(InputError, match=r"is not the one that 'subject' was tuned on, of 128×128 px"):
+            pipe(ada, photograph=other)
+
+
+def test_what_is_saved_holds_no_pixel(pipe: PTIPipeline, picture: Image.Image, tmp_path: Path) -> None:
+    pipe.personalize({"ada": picture}).save_pretrained(tmp_path / "ada")
+    placement = json.loads((tmp_path / "ada" / "personalization.json").read_text())["placements"]["ada"]
+    assert placement["size"] == [128, 128]
+    assert len(placement["digest"]) == 64
+    assert placement.keys() == {"quad", "size", "digest"}
+
+
+def test_an_identity_without_a_photograph_says_so(pipe: PTIPipeline, picture: Image.Image) -> None:
+    ada = pipe(picture).personalization
+    ada.placements = {}
+    with pytest.raises(InputError, match="'subject' remembers no photograph"):
+        pipe(ada, photograph=picture)
+
+
+def test_a_hostile_placement_is_one_line(pipe: PTIPipeline, picture: Image.Image, tmp_path: Path) -> None:
+    pipe(picture).personalization.save_pretrained(tmp_path / "ada")
+    path = tmp_path / "ada" / "personalization.json"
+    config = json.loads(path.read_text())
+    config["placements"]["subject"]["size"] = [10**9, 1]
+    path.write_text(json.dumps(config))
+    with pytest.raises(WeightsError) as caught:
+        Personalization.from_pretrained(tmp_path / "ada")
+    assert "\n" not in str(caught.value)
