@@ -68,15 +68,16 @@ def main(
     result.personalization.save_pretrained(out / "personalization")
 
     # The way back: the whole photograph, changed only where the edit changed the face.
-    smiling = pipe(result.personalization, edit=("smile", 2.0), photograph=photograph).photographs[0]
-    save_image(smiling, out / "photograph_smiling.png")
+    edit = ("smile", 2.0) if "smile" in pipe.edits else ("pc0", 2.0)
+    edited = pipe(result.personalization, edit, photograph=photograph).photographs[0]
+    save_image(edited, out / "photograph_edited.png")
 
     print(f"reconstruction  LPIPS {result.metrics[0]['lpips']:.3f}  MSE {result.metrics[0]['mse']:.4f}")
     for label, picture in [("projection", projection), ("tuned", tuned)]:
         print(f"identity        distance to the photograph {distance(aligned, picture)}, {label}")
     print("time            " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in laps(clock)))
     print(f"pictures        {out / 'contact_sheet.png'} and {len(tiles)} more")
-    print(f"photograph      {out / 'photograph_smiling.png'}, smile=2, at the photograph's own size")
+    print(f"photograph      {out / 'photograph_edited.png'}, {edit[0]}={edit[1]:g}, at the photograph's own size")
 
 
 def distance(a: Image.Image, b: Image.Image) -> str:

@@ -93,6 +93,7 @@ TENSOR = b"ctorch._utils\n_rebuild_tensor\n"
     [
         b"})" + b"\x85" * 900_000 + b"Ns.",  # its hash would take the whole process
         b"}" + LAUGHS + b"Ns.",
+        b"ccollections\nOrderedDict\n](](" + LAUGHS + b"Neea\x85R.",
         b"ctorch\ndevice\n" + LAUGHS + b"\x85R.",
         LAUGHS + b"Nb.",
         b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n}(U\x05state}U\x0aclass_name" + LAUGHS + b"u\x85R.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -130,3 +131,17 @@ def test_a_strangers_placement_is_refused(change: dict[str, Any]) -> None:
     good = Placement(((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), (4, 4), "x").to_json()
     with pytest.raises((ValueError, TypeError)):
         Placement.from_json({**good, **change})
+
+
+def test_one_compositor_in_many_threads() -> None:
+    compositor = Compositor(texture(300, 300), square(150, 150, 200), texture(128, 128, 1))
+    edits = [texture(128, 128, seed) for seed in range(2, 6)] * 8
+    alone = [pixels(compositor(edit)) for edit in edits[:4]]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(compositor, edits))
+    assert all(np.array_equal(pixels(result), alone[i % 4]) for i, result in enumerate(together))
+
+
+def test_a_photograph_one_pixel_wide() -> None:
+    photograph = texture(1, 200)
+    assert Compositor(photograph, square(0, 100, 80), texture(64, 64, 1))(texture(64, 64, 2)).size == (1, 200)

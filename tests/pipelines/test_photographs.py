@@ -79,3 +79,24 @@ def test_a_hostile_placement_is_one_line(pipe: PTIPipeline, picture: Image.Image
     with pytest.raises(WeightsError) as caught:
         Personalization.from_pretrained(tmp_path / "ada")
     assert "\n" not in str(caught.value)
+
+
+def test_a_photograph_for_a_photograph_is_refused(pipe: PTIPipeline, picture: Image.Image) -> None:
+    with pytest.raises(InputError, match="photograph= is for identities that were tuned before"):
+        pipe(picture, photograph=picture)
+
+
+def test_of_a_cast_those_in_the_photograph_come_home(pipe: PTIPipeline, picture: Image.Image) -> None:
+    cast = pipe.personalize({"ada": picture, "bob": picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)})
+    out = pipe(cast, edit="smile", photograph=picture)
+    assert len(out.photographs) == len(out.images) == 1
+    assert same(out.images[0], pipe.edit(cast, "smile")[0])
+
+
+def test_a_run_folder_knows_the_photograph_beside_its_face(
+    pipe: PTIPipeline, picture: Image.Image, tmp_path: Path
+) -> None:
+    small = to_pil(pipe.generator.synthesis(pipe.generator.w_avg[None]))[0]
+    pipe(small, run_folder=tmp_path / "run")
+    with pytest.raises(InputError, match="holds a run with another photographs"):
+        pipe(small.resize((128, 128), Image.Resampling.NEAREST), run_folder=tmp_path / "run")

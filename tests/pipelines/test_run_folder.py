@@ -147,7 +147,7 @@ def test_finished_states_are_removed_and_strangers_are_not(
 ) -> None:
     done = pipe.personalize(people, run_folder=tmp_path / "run")
     # As after a kill between the result and the removal of the states.
-    for name in ("tuning.safetensors", "pivot-1.safetensors", ".0123.partial", "mine.safetensors"):
+    for name in ("tuning.safetensors", "pivot-1.safetensors", ".0123456789abcdef.partial", "mine.safetensors"):
         (tmp_path / "run" / name).write_bytes(b"")
     assert same_bits(pipe.personalize(people, run_folder=tmp_path / "run"), done)
     names = {path.name for path in (tmp_path / "run").iterdir()}

@@ -175,7 +175,7 @@ def _edited_name(photo: Path, edits: Sequence[str]) -> str:
     """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; unsupported formats become PNG."""
     parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=", "")).strip("-") for edit in edits]
     suffix = photo.suffix if photo.suffix.lower() in STILL else ".png"
-    return "_".join([photo.stem, *parts])[:200] + suffix
+    return "_".join([photo.stem, *parts]).encode()[:200].decode(errors="ignore") + suffix
 
 
 def _save_pictures(pictures: Sequence[Image.Image], folder: Path, name: str) -> None:

@@ -155,14 +155,8 @@ class Compositor:
         difference = cv2.absdiff(e, self._r)
         small = self._blur(self._resize(difference, _SMALL).mean(2, dtype=np.float32), 2.5)
         changed = self._ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED)
-        flow = self._flow.calc(self._grey(e), self._small_r, None) * changed[..., None]
+        flow = _flow(self._grey(e), self._small_r) * changed[..., None]
         return changed, self._blur(flow, 2) / _SMALL
-
-    @functools.cached_property
-    def _flow(self) -> Any:
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        flow.setVariationalRefinementIterations(10)
-        return flow
 
     @functools.cached_property
     def _small_r(self) -> Array:
@@ -206,8 +200,16 @@ class Compositor:
         height, width = moved.shape[:2]
         x = moved[..., 0] + np.arange(width, dtype=np.float32)
         y = moved[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-        bent = cv2.remap(self._crop, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        bent = cv2.remap(self._crop, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         return bent.astype(np.float32)
+
+
+def _flow(e: Array, r: Array) -> Array:
+    """The optical flow from one grey picture to another `[S, S, 2]`, in pixels."""
+    # Made anew: such an object does not bear two threads.
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow.setVariationalRefinementIterations(10)
+    return flow.calc(e, r, None)  # type: ignore[call-overload]
 
 
 @functools.lru_cache(maxsize=4)

@@ -43,7 +43,8 @@ PERSONALIZATION_FOLDER = FolderKind(CONFIG_NAME, frozenset({WEIGHTS_NAME}))
 class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuning", "gan-inversion"]):
     """A personalised generator as its difference from the base: θ* = θ + Δ, and the pivots w_p of its identities.
 
-    It holds no photograph, and nothing computed from a photograph but weights and latents.
+    It holds no photograph, only what was learned from it, weights and latents, and what the photograph is recognised
+    by: its size, a digest of its pixels, and the corners of the face's square.
 
     Args:
         deltas: Δ by parameter name.

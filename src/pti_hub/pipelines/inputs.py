@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -18,9 +19,28 @@ from pti_hub.faces import Align, AlignedFace, Placement, aligned_face
 from pti_hub.images import ImageInput, load_image, to_tensor
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
-from pti_hub.storage import picture_digest
+from pti_hub.storage import picture_digest, tensor_digest
 
 ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is learned from a photograph.
+
+    Attributes:
+        x: The aligned photograph `[1, 3, R, R]` on the pipeline's device.
+        placement: Where in the photograph x lies.
+    """
+
+    x: Tensor
+    placement: Placement
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of x and its placement, by which a run folder knows the photograph again."""
+        placement = json.dumps(self.placement.to_json(), sort_keys=True)
+        return hashlib.sha256(f"{tensor_digest(self.x)} {placement}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -29,15 +49,11 @@ class Photograph:
 
     Attributes:
         picture: The whole photograph, mode RGB.
-        aligned: The photograph as the generator knows pictures.
-        placement: Where in the photograph that is.
-        target: x `[1, 3, R, R]` on the pipeline's device.
+        target: What is learned from it.
     """
 
     picture: Image.Image
-    aligned: Image.Image
-    placement: Placement
-    target: Tensor
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -68,9 +84,12 @@ def read_person(
         face: See `load_photograph`.
 
     Raises:
-        InputError: See `find_identities`, `find_photograph` and `load_photograph`.
+        InputError: A photograph is given for an item that is one itself; see also `find_identities`,
+            `find_photograph` and `load_photograph`.
     """
     if (identities := find_identities(components, item)) is None:
+        if photograph is not None:
+            raise InputError("photograph= is for identities that were tuned before; a photograph brings itself")
         return load_photograph(components, cast("ImageInput", item), align, face)
     return identities if photograph is None else find_photograph(identities, photograph)
 
@@ -108,7 +127,7 @@ def require_identities(components: Components, identity: Personalization | str) 
 
 
 def find_photograph(identities: Identities, photograph: ImageInput) -> Identities:
-    """The identities with the photograph that they were tuned on.
+    """The identities that were tuned on a photograph, with the photograph.
 
     Args:
         identities: The identities.
@@ -116,23 +135,27 @@ def find_photograph(identities: Identities, photograph: ImageInput) -> Identitie
 
     Raises:
         ImageError: The photograph can't be read.
-        InputError: It is not the photograph that one of the identities was tuned on.
+        InputError: None of the identities was tuned on it.
     """
     picture = load_image(photograph)
     digest = picture_digest(picture)
-    for name in identities.names:
-        placement = identities.personalization.placements.get(name)
-        if placement is None:
-            raise InputError(f"{name!r} remembers no photograph; personalise it again, or leave photograph= out")
-        if (placement.size, placement.digest) != (picture.size, digest):
-            raise InputError(
-                f"this picture of {picture.width}×{picture.height} px is not the one that {name!r} was tuned on, of "
-                f"{placement.size[0]}×{placement.size[1]} px; give that file, unchanged"
-            )
-    return dataclasses.replace(identities, picture=picture)
+    known = {name: p for name, p in identities.personalization.placements.items() if name in identities.names}
+    names = [name for name, p in known.items() if (p.size, p.digest) == (picture.size, digest)]
+    if not known:
+        who = ", ".join(map(repr, identities.names))
+        raise InputError(f"{who} remembers no photograph; personalise it again, or leave photograph= out")
+    if not names:
+        expected = "; ".join(f"{name!r} was tuned on, of {p.size[0]}×{p.size[1]} px" for name, p in known.items())
+        raise InputError(
+            f"this picture of {picture.width}×{picture.height} px is not the one that {expected}; give that file, "
+            "unchanged"
+        )
+    return Identities(identities.personalization, names, picture)
 
 
-def load_photograph(components: Components, image: ImageInput, align: Align, face: int | None) -> Photograph:
+def align_photograph(
+    components: Components, image: ImageInput, align: Align, face: int | None
+) -> tuple[Image.Image, AlignedFace]:
     """Read a photograph and bring its face to FFHQ's alignment, if the generator paints faces.
 
     Args:
@@ -140,6 +163,9 @@ def load_photograph(components: Components, image: ImageInput, align: Align, fac
         image: The photograph.
         align: `True` aligns, `False` does not, `"auto"` aligns the face of a photograph that is not aligned yet.
         face: Which face, from left to right, where there are several.
+
+    Returns:
+        The whole photograph, mode RGB, and the face.
 
     Raises:
         ImageError: The photograph can't be read, or is a text that names neither a file nor a loaded identity.
@@ -156,14 +182,17 @@ def load_photograph(components: Components, image: ImageInput, align: Align, fac
                 f"{image!r} is neither a file nor a loaded identity; loaded are: {_loaded(components)}"
             ) from error
         raise
-    size = components.generator.resolution
     if align is False or (align == "auto" and not components.aligns_faces):
-        aligned = AlignedFace.whole(picture)
-    else:
-        aligned = aligned_face(picture, size, align, face)
-    target = to_tensor(aligned.picture, size).to(components.device)
+        return picture, AlignedFace.whole(picture)
+    return picture, aligned_face(picture, components.generator.resolution, align, face)
+
+
+def load_photograph(components: Components, image: ImageInput, align: Align, face: int | None) -> Photograph:
+    """Read a photograph and find what is to be learned from it; arguments and errors as of `align_photograph`."""
+    picture, aligned = align_photograph(components, image, align, face)
+    x = to_tensor(aligned.picture, components.generator.resolution).to(components.device)
     quad = tuple((float(x), float(y)) for x, y in aligned.quad)
-    return Photograph(picture, aligned.picture, Placement(quad, picture.size, picture_digest(picture)), target)
+    return Photograph(picture, Target(x, Placement(quad, picture.size, picture_digest(picture))))
 
 
 def name_photographs(images: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:

@@ -16,11 +16,11 @@ from pti_hub.generators import latent_statistics
 from pti_hub.optim import LoopCheckpoint, process_state
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
-from pti_hub.pipelines.inputs import Photograph, check_seed
+from pti_hub.pipelines.inputs import Target, check_seed
 from pti_hub.pipelines.progress import Progress
 from pti_hub.pipelines.run_folder import RunFolder
 from pti_hub.projectors import EncoderProjector, Projection
-from pti_hub.storage import fingerprint, tensor_digest
+from pti_hub.storage import fingerprint
 from pti_hub.tuners import Tuning
 from pti_hub.version import __version__
 
@@ -56,7 +56,7 @@ def project(
 
 def personalize(
     components: Components,
-    photographs: Mapping[str, Photograph],
+    targets: Mapping[str, Target],
     seed: int,
     progress: Progress,
     run_folder: str | Path | None = None,
@@ -66,7 +66,7 @@ def personalize(
 
     Args:
         components: The pipeline.
-        photographs: The photographs with their targets x_i, by identity.
+        targets: What is to be learned, x_i and its place in the photograph, by identity.
         seed: Seed of everything random.
         progress: Reports each step.
         run_folder: Where the state is kept, and resumed from.
@@ -80,7 +80,6 @@ def personalize(
             different arguments.
     """
     check_seed(seed)
-    targets = {name: photograph.target for name, photograph in photographs.items()}
     settings: dict[str, Any] = {
         "projector": _named_config(components.projector),
         "tuner": _named_config(components.tuner),
@@ -100,14 +99,14 @@ def personalize(
             components.generator,
             components.perceptual,
             pivots,
-            list(targets.values()),
+            [target.x for target in targets.values()],
             seed,
             on_step,
             None if run is None else run.tuning,
             shared,
         )
     # 3. Keep what was learned.
-    personalization = _learned(components, photographs, tuning, settings)
+    personalization = _learned(components, targets, tuning, settings)
     if run is not None:
         run.finish(personalization)
     return personalization
@@ -115,7 +114,7 @@ def personalize(
 
 def _project_all(
     components: Components,
-    targets: Mapping[str, Tensor],
+    targets: Mapping[str, Target],
     seed: int,
     progress: Progress,
     run: RunFolder | None,
@@ -129,7 +128,7 @@ def _project_all(
         if pivot is None:
             first_step = i * components.projector.config.num_steps
             checkpoint = None if run is None else run.projection(i)
-            pivot = project(components, target, seed, progress, first_step, checkpoint).pivot
+            pivot = project(components, target.x, seed, progress, first_step, checkpoint).pivot
             if run is not None:
                 run.keep_pivot(i, pivot)
         pivots[i] = pivot.cpu()
@@ -139,7 +138,7 @@ def _project_all(
 
 
 def _learned(
-    components: Components, photographs: Mapping[str, Photograph], tuning: Tuning, settings: Mapping[str, Any]
+    components: Components, targets: Mapping[str, Target], tuning: Tuning, settings: Mapping[str, Any]
 ) -> Personalization:
     """A tuning's result as a value."""
     record = {
@@ -151,18 +150,18 @@ def _learned(
     statistics = latent_statistics(components.generator, tuning.pivots)
     return Personalization(
         tuning.deltas,
-        {name: pivot[0].cpu() for name, pivot in zip(photographs, tuning.pivots, strict=True)},
+        {name: pivot[0].cpu() for name, pivot in zip(targets, tuning.pivots, strict=True)},
         components.base,
-        {name: m | s for name, m, s in zip(photographs, tuning.metrics, statistics, strict=True)},
+        {name: m | s for name, m, s in zip(targets, tuning.metrics, statistics, strict=True)},
         record,
         components.origins,
-        {name: photograph.placement for name, photograph in photographs.items()},
+        {name: target.placement for name, target in targets.items()},
     )
 
 
 def _open_run(
     components: Components,
-    targets: Mapping[str, Tensor],
+    targets: Mapping[str, Target],
     settings: Mapping[str, Any],
     folder: str | Path | None,
     rank: int,
@@ -175,7 +174,7 @@ def _open_run(
         "version": __version__,
         "base": components.base.to_json(),
         "perceptual": [fingerprint(p) for p in (components.perceptual, components.projector_perceptual)],
-        "photographs": [[name, tensor_digest(target)] for name, target in targets.items()],
+        "photographs": [[name, target.digest] for name, target in targets.items()],
         "batch_size": max(components.tuner.config.batch_size, processes),
         **settings,
     }

@@ -16,8 +16,6 @@ class PTIOutput:
     """What a call gives, one entry per photograph or identity.
 
     Attributes:
-        photographs: The whole photographs, at their own size, changed only where the edit changed the face; without an
-            edit the photographs themselves. Empty for identities, unless their photograph is given.
         images: The edited faces G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
         reconstruction: G(w_p; θ*).
         edits: The edits as they were applied; an angle is given as the strength that turned the head so far.
@@ -26,9 +24,10 @@ class PTIOutput:
         personalizations: Tuned weights and pivots; given in place of a photograph, they are not computed again.
         aligned: The photographs as the generator sees them; empty for identities.
         projection: G(w_p; θ), the pivot in the original generator; empty for identities.
+        photographs: The whole photographs, at their own size, changed only where the edit changed the face; without an
+            edit the photographs themselves. One entry per photograph, and per identity whose photograph is given.
     """
 
-    photographs: list[Image.Image] = field(default_factory=list)
     images: list[Image.Image] = field(default_factory=list)
     reconstruction: list[Image.Image] = field(default_factory=list)
     edits: list[list[AppliedEdit]] = field(default_factory=list)
@@ -36,6 +35,7 @@ class PTIOutput:
     personalizations: list[Personalization] = field(default_factory=list)
     aligned: list[Image.Image] = field(default_factory=list)
     projection: list[Image.Image] = field(default_factory=list)
+    photographs: list[Image.Image] = field(default_factory=list)
 
     def add(
         self,

@@ -27,6 +27,7 @@ from pti_hub.pipelines.inputs import (
     Identities,
     ImageOrIdentity,
     Photograph,
+    align_photograph,
     load_photograph,
     name_photographs,
     read_person,
@@ -102,8 +103,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             if isinstance(person, Photograph):
                 # 2. Project and tune (Eq. 1, 2): x → w_p [1, w_dim] or [1, num_ws, w_dim] → θ*.
                 run = None if run_folder is None else Path(run_folder, *[str(i)] * (len(people) > 1))
-                personalization = personalize(self, {"subject": person}, seed, progress, run)
-                output.aligned.extend(to_pil(person.target))
+                personalization = personalize(self, {"subject": person.target}, seed, progress, run)
+                output.aligned.extend(to_pil(person.target.x))
                 output.projection.append(render(self.generator, {}, self._pivot(personalization, "subject")))
                 person = Identities(personalization, ["subject"], person.picture)
             learned = person.personalization
@@ -136,7 +137,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             The pivot with its noise maps.
         """
         progress = Progress(self.progress_bar_config, callback_on_step_end)
-        return project(self, load_photograph(self, image, align, face).target, seed, progress)
+        return project(self, load_photograph(self, image, align, face).target.x, seed, progress)
 
     def personalize(
         self,
@@ -167,9 +168,9 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             InputError: No or equal names; a run folder of another call; processes that were given different arguments.
         """
         named = name_photographs(images if isinstance(images, Mapping) else {"subject": images})
-        photographs = {name: load_photograph(self, image, align, face) for name, image in named.items()}
+        targets = {name: load_photograph(self, image, align, face).target for name, image in named.items()}
         progress = Progress(self.progress_bar_config, callback_on_step_end)
-        return personalize(self, photographs, seed, progress, run_folder, shared=process_state().num_processes > 1)
+        return personalize(self, targets, seed, progress, run_folder, shared=process_state().num_processes > 1)
 
     def edit(self, identity: Personalization | str, edit: EditInput | None = None) -> list[Image.Image]:
         """Render identities that were tuned before: G(w_p + a·d; θ*), and nothing else.
@@ -222,7 +223,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: It can't be read (`ImageError`), or holds no or several faces (`FaceError`).
         """
-        return load_photograph(self, image, align, face).aligned
+        return align_photograph(self, image, align, face)[1].picture
 
     def _pivot(self, personalization: Personalization, name: str) -> Tensor:
         """w_p `[1, w_dim]` or `[1, num_ws, w_dim]` on the pipeline's device."""

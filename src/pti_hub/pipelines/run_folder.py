@@ -36,7 +36,11 @@ class RunFolder:
         self.folder, self.writes = Path(folder), writes
         marker = self.folder / CONFIG_NAME
         # A kill while the folder was made leaves no more than this.
-        if writes and self.folder.is_dir() and all(path.match(PARTIAL) for path in self.folder.iterdir()):
+        if (
+            writes
+            and self.folder.is_dir()
+            and all(path.match(PARTIAL) and path.is_file() for path in self.folder.iterdir())
+        ):
             self._remove(PARTIAL)
         check_replaceable(self.folder, CONFIG_NAME)
         given = json.loads(json.dumps(configuration))

@@ -21,7 +21,7 @@ from pti_hub.errors import InputError, PTIError, SaveError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
-PARTIAL = ".*.partial"
+PARTIAL = f".{'[0-9a-f]' * 16}.partial"
 """Pattern of the files that a kill may leave behind."""
 
 

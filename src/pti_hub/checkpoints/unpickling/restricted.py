@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from pti_hub.errors import printable
 
-_SCALARS = (str, int, float, bool, bytes, type(None))
+SCALARS = (str, int, float, bool, bytes, type(None))
 
 
 class Refused(Exception):
@@ -130,7 +130,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         if type(owner) not in self.mappings:
             raise Refused(f"items for a {name_of(owner)}")
         for key in items[::2]:
-            if type(key) not in _SCALARS:
+            if type(key) not in SCALARS:
                 raise Refused(f"a dict with a key of type {name_of(key)}")
 
     def load_append(self) -> None:
@@ -183,7 +183,7 @@ def plain_set(elements: Any = ()) -> set[Any]:
     """
     if type(elements) not in (list, tuple, set):
         raise Refused(f"a set of a {name_of(elements)}")
-    if any(type(element) not in _SCALARS for element in elements):
+    if any(type(element) not in SCALARS for element in elements):
         raise Refused("a set of other things than texts and numbers")
     return set(elements)
 

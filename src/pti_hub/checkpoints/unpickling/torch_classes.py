@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from pti_hub.checkpoints.unpickling.arrays import ARRAY_CLASSES, DTypeStandIn
-from pti_hub.checkpoints.unpickling.restricted import Refused, StandIn, checked_size, plain_set
+from pti_hub.checkpoints.unpickling.restricted import (
+    SCALARS,
+    Refused,
+    StandIn,
+    checked_size,
+    name_of,
+    plain_set,
+)
 
 DTYPES = {
     "DoubleStorage": torch.float64,
@@ -90,6 +97,15 @@ def maker_of(name: str) -> type[Maker]:
 
 class Dict(dict):  # type: ignore[type-arg]
     """Stands in for dnnlib's `EasyDict` and for `OrderedDict`."""
+
+    def __init__(self, items: Any = ()) -> None:
+        # Only a list of pairs, as old pickles give it: other keys than scalars would be hashed.
+        if type(items) not in (list, tuple) or any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in items):
+            raise Refused(f"a dict made of a {name_of(items)}")
+        for key, value in items:
+            if type(key) not in SCALARS:
+                raise Refused(f"a dict with a key of type {name_of(key)}")
+            self[key] = value
 
     def __setstate__(self, state: Any) -> None:
         """Do nothing: the state of such a dict holds nothing of interest."""
