@@ -68,3 +68,8 @@ def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
             append_row(path, ROWS[0])
         with pytest.raises(SaveError, match="can't write"):
             replace_rows(path, ROWS)
+
+
+def test_a_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
+    append_row(tmp_path / "rows.jsonl", {"image": "\udcff.png"})
+    assert read_rows(tmp_path / "rows.jsonl") == [{"image": "\udcff.png"}]

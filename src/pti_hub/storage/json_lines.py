@@ -45,7 +45,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
     Raises:
         SaveError: The disk is full, or the place is not writable.
     """
-    line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
     with as_save_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
