@@ -126,14 +126,14 @@ class Compositor:
             raise InputError(f"an edited picture {list(e.shape)} for a reconstruction {list(r.shape)}")
         # 1. Where the edit changes something [S, S], and the flow in shares of the square's side [S, S, 2].
         changed, flow = self._changes(e)
-        mask, bent = changed * self._ramp(self._head, 0.0, _APPEARS), self._head[..., None] * flow
+        mask, bent = changed * _ramp(self._head, 0.0, _APPEARS), self._head[..., None] * flow
         # 2. The difference in appearance [R, R, 3] after both faces are warped as far as the photograph will be.
         side = len(r)
         r_bent = self._sample(r, self._grid + side * self._resize(bent, side))
         difference = self._sample(e, self._grid - side * self._resize(flow - bent, side)) - r_bent
         size = self._blur(self._resize(np.abs(difference).mean(2), _SMALL), 0.005 * _SMALL)
-        mask *= self._head + (1 - self._head) * self._ramp(size, *_BESIDE)
-        unexplained = mask * self._ramp(size, *_UNEXPLAINED)
+        mask *= self._head + (1 - self._head) * _ramp(size, *_BESIDE)
+        unexplained = mask * _ramp(size, *_UNEXPLAINED)
         taken, given_up = (self._resize(part, side)[..., None] for part in (mask, unexplained))
         appearance = self._place(taken * difference + given_up * r_bent)
         # 3. Transfer to the photograph: (1 − k) · W + U(m · (e' − r') + k · r').
@@ -154,7 +154,7 @@ class Compositor:
         """How much each place changed, 0 to 1 [S, S], and the flow from e to r in shares of the side [S, S, 2]."""
         difference = cv2.absdiff(e, self._r)
         small = self._blur(self._resize(difference, _SMALL).mean(2, dtype=np.float32), 2.5)
-        changed = self._ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED)
+        changed = _ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED)
         flow = _flow(self._grey(e), self._small_r) * changed[..., None]
         return changed, self._blur(flow, 2) / _SMALL
 
@@ -171,12 +171,6 @@ class Compositor:
 
     def _blur(self, picture: Array, sigma: float) -> Array:
         return cv2.GaussianBlur(picture, (0, 0), sigma)
-
-    @staticmethod
-    def _ramp(values: Array, low: float, high: float) -> Array:
-        """0 below the lower bound, 1 above the upper bound, smooth in between."""
-        t = np.clip((values - low) / (high - low), 0, 1)
-        return t * t * (3 - 2 * t)
 
     def _sample(self, picture: Array, places: Array) -> Array:
         """Sample an aligned picture at the given places [R, R, 2]; float32."""
@@ -204,6 +198,12 @@ class Compositor:
         return bent.astype(np.float32)
 
 
+def _ramp(values: Array, low: float, high: float) -> Array:
+    """0 below the lower bound, 1 above the upper bound, smooth in between."""
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
 def _flow(e: Array, r: Array) -> Array:
     """The optical flow from one grey picture to another `[S, S, 2]`, in pixels."""
     # Made anew: such an object does not bear two threads.
@@ -218,5 +218,4 @@ def _head(side: int) -> Array:
     places = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
     inner, outer = (np.hypot(places / x, places[:, None] / y) for x, y in (_FULLY, _NOT))
     # Position between the outer ellipse (0) and the inner one (1).
-    t = np.clip((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1)
-    return np.where(inner <= 1, 1, t * t * (3 - 2 * t)).astype(np.float32)
+    return _ramp((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1).astype(np.float32)

@@ -15,6 +15,7 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 from pti_hub.errors import WeightsError, one_line
 from pti_hub.logging import get_logger
 from pti_hub.storage.atomic import as_save_error
+from pti_hub.storage.fingerprints import file_digest
 
 logger = get_logger(__name__)
 
@@ -103,11 +104,7 @@ class PublishedFile:
             ) from error
 
     def _check(self, partial: Path) -> None:
-        digest = hashlib.sha256()
-        with partial.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        actual = digest.hexdigest()
+        actual = file_digest(partial)
         if self.sha256 is not None and actual != self.sha256:
             partial.unlink()
             raise WeightsError(

