@@ -219,3 +219,13 @@ def test_convert_and_export(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["export", str(tmp_path / "pipe"), str(tmp_path / "g.safetensors")])
     assert run.exit_code == 0, run.output
     assert (tmp_path / "g.safetensors").is_file()
+
+
+def test_two_faces_of_one_photograph_have_files_of_their_own(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = PTIPipeline.from_pretrained(folder, device="cpu")
+    pipe.personalize({"ada": photo, "bob": photo}).save_pretrained(tmp_path / "cast")
+    arguments = ["edit", tmp_path / "cast", "--photograph", photo, "-m", folder, "--edit", "smile=4"]
+    assert run(monkeypatch, *arguments, "--out", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").glob("photo_*")} == {"photo_smile4_0.png", "photo_smile4_1.png"}

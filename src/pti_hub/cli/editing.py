@@ -73,10 +73,8 @@ def edit(
             save_image(tuned.projection[0], out / "projection.png")
     result = pipe(person, parsed_edits, photograph=photograph)
     if parsed_edits:
-        for whole in result.photographs:
-            target = out / _edited_name(photograph or photo, edits or [])
-            save_image(whole, target)
-            typer.echo(f"{target}")
+        for path in _save_pictures(result.photographs, out, *_edited_name(photograph or photo, edits or [])):
+            typer.echo(f"{path}")
         _save_pictures(result.images, out, "edited")
     _save_pictures(result.reconstruction, out, "reconstruction")
     for name in person.pivots:
@@ -171,15 +169,17 @@ def _new_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def _edited_name(photo: Path, edits: Sequence[str]) -> str:
-    """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; unsupported formats become PNG."""
+def _edited_name(photo: Path, edits: Sequence[str]) -> tuple[str, str]:
+    """`photo_smile_age-2` and `.jpg` for photo.jpg with `smile` and `age=-2`; unsupported formats become PNG."""
     parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=", "")).strip("-") for edit in edits]
-    suffix = photo.suffix if photo.suffix.lower() in STILL else ".png"
-    return "_".join([photo.stem, *parts]).encode()[:200].decode(errors="ignore") + suffix
+    name = "_".join([photo.stem, *parts]).encode()[:200].decode(errors="ignore")
+    return name, photo.suffix if photo.suffix.lower() in STILL else ".png"
 
 
-def _save_pictures(pictures: Sequence[Image.Image], folder: Path, name: str) -> None:
-    """Save one picture as NAME.png, several as NAME_0.png, NAME_1.png, …"""
-    for i, picture in enumerate(pictures):
-        suffix = "" if len(pictures) == 1 else f"_{i}"
-        save_image(picture, folder / f"{name}{suffix}.png")
+def _save_pictures(pictures: Sequence[Image.Image], folder: Path, name: str, ending: str = ".png") -> list[Path]:
+    """Save one picture as NAME.png, several as NAME_0.png, NAME_1.png, …; return the files."""
+    numbers = [""] if len(pictures) == 1 else [f"_{i}" for i in range(len(pictures))]
+    paths = [folder / f"{name}{number}{ending}" for number in numbers]
+    for picture, path in zip(pictures, paths, strict=True):
+        save_image(picture, path)
+    return paths
