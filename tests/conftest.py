@@ -32,6 +32,7 @@ from pti_hub import Personalization, PivotalTuner, PivotalTunerConfig, PTIPipeli
 from pti_hub.edits import Direction
 from pti_hub.generators import MobileStyleGAN, w_statistics
 from pti_hub.generators.mobile_stylegan import Modulation
+from pti_hub.images import load_image
 from pti_hub.perceptual import LPIPS
 
 # Other work on the machine is no reason to fail.
@@ -211,3 +212,20 @@ def large_pipe(pipe: PTIPipeline) -> PTIPipeline:
     pipe.generator = network.eval()
     pipe.edits.clear()
     return pipe
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image.Image:
+    """Eileen Collins, 512² px, smiling at the camera."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image holds the test photograph")
+    return load_image(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def group(astronaut: Image.Image) -> Image.Image:
+    """Three faces: the squares of the first two overlap, and the third is smaller."""
+    picture = Image.new("RGB", (760, 512), (90, 110, 130))
+    picture.paste(astronaut.crop((60, 0, 400, 512)), (0, 0))
+    picture.paste(astronaut.crop((140, 30, 330, 280)), (245, 150))
+    picture.paste(astronaut.crop((60, 0, 400, 512)).resize((227, 342)), (500, 100))
+    return picture

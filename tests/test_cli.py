@@ -6,19 +6,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from support.foreign_files import write_nvidia
 from support.golden import golden
 from support.hub_server import HubServer
+from support.pictures import same
 from typer.testing import CliRunner
 
 from pti_hub import Personalization, PTIPipeline, WeightsError
 from pti_hub.cli import app, main
 from pti_hub.encoders import LightEncoder
-from pti_hub.images import to_pil
+from pti_hub.images import load_image, to_pil
+from pti_hub.pipelines.inversion import project
 
 
 @pytest.fixture
@@ -45,17 +46,102 @@ def test_edit_writes_pictures_and_a_personalization(
 ) -> None:
     options = ["--edit", "smile", "--edit", "age=-3", "-m", folder]
     assert run(monkeypatch, "edit", photo, *options, "--out", tmp_path / "out") == 0
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {
-        *("aligned.png", "projection.png", "reconstruction.png", "edited.png", "personalization"),
-        "photo_smile_age-3.png",
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "photo_smile_age-3.png"}
+    assert {path.name for path in (tmp_path / "out" / "photo").iterdir()} == {
+        *("aligned.png", "projection.png", "reconstruction.png", "edited.png", "personalization", "run.json"),
     }
     assert "lpips" in capsys.readouterr().out
 
-    again = ["edit", tmp_path / "out" / "personalization", *options, "--out", tmp_path / "again"]
-    assert run(monkeypatch, *again) == 0
-    pictures = [np.asarray(Image.open(tmp_path / where / "edited.png")) for where in ("out", "again")]
-    assert np.array_equal(*pictures)
+    person = tmp_path / "out" / "photo" / "personalization"
+    assert run(monkeypatch, "edit", person, *options, "--photograph", photo, "--out", tmp_path / "again") == 0
+    for ours, theirs in (("photo/edited.png", "edited.png"), ("photo_smile_age-3.png",) * 2):
+        assert same(load_image(tmp_path / "out" / ours), load_image(tmp_path / "again" / theirs))
+
+
+def test_the_next_edit_of_a_photograph_does_not_tune_again(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["-m", folder, "--out", tmp_path / "out"]
+    assert run(monkeypatch, "edit", photo, "-e", "smile", *options) == 0
+    monkeypatch.setattr("pti_hub.pipelines.inversion.project", lambda *args: pytest.fail("it is projected again"))
+    assert run(monkeypatch, "edit", photo, "-e", "age=2", *options) == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"photo_smile.png", "photo_age2.png"}
+
+
+def test_another_photograph_of_the_same_name_spoils_nothing(
+    folder: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, "edit", photo, "-e", "smile", "-m", folder, "--out", tmp_path / "out") == 0
+    before = (tmp_path / "out" / "photo_smile.png").read_bytes()
+    load_image(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photo)
+    assert run(monkeypatch, "edit", photo, "-e", "smile", "-m", folder, "--out", tmp_path / "out") == 1
+    assert "holds a run with another photographs; give another folder" in capsys.readouterr().err
+    assert (tmp_path / "out" / "photo_smile.png").read_bytes() == before
+
+
+def test_a_folder_of_photographs_is_edited_and_a_failure_is_no_end(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("ada.png", "ada.jpg", "bob.webp"):
+        load_image(photo).save(photos / name)
+    (photos / "broken.jpg").write_bytes(photo.read_bytes()[:200])
+    (photos / "notes.txt").write_text("not a picture")
+    command = ["edit", photos, "-e", "smile", "-m", folder, "--out", tmp_path / "out"]
+    assert run(monkeypatch, *command) == 1
+    err = capsys.readouterr().err
+    assert "broken.jpg' is damaged" in err
+    assert f"1 of 4 photographs failed, see above; the others are in {tmp_path / 'out'}/" in err
+    edited = {"ada_smile.png", "ada_smile.jpg", "bob_smile.webp"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*edited, "ada-png", "ada-jpg", "bob"}
+
+    # The same command again does only what is missing.
+    load_image(photo).save(photos / "broken.jpg")
+    tuned = []
+    monkeypatch.setattr("pti_hub.pipelines.inversion.project", lambda *args: tuned.append(args) or project(*args))
+    assert run(monkeypatch, *command) == 0
+    assert len(tuned) == 1
+
+
+def test_a_folder_that_can_not_be_edited_is_one_line(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run(monkeypatch, "edit", tmp_path / "empty", "-m", folder, "--out", tmp_path / "out") == 1
+    assert "holds no personalisation and no picture; expected files that end in .bmp" in capsys.readouterr().err
+    assert run(monkeypatch, "edit", photo.parent, "-m", folder, "--out", photo.parent) == 1
+    assert "is the folder of the photographs; give another one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--face", "left"], "--face left; expected the number of a face, numbers such as 0,2, or all"),
+        (["-e", "0:smile", "-e", "age"], "--edit age is for no face and others are"),
+        (["-e", "0:frown"], "no edit is named 'frown'"),
+        (["-e", "3:smile"], "there is an edit for [3], but the faces are [0"),
+        (["--photograph", "group.jpg"], "--photograph is for personalisations"),
+    ],
+)
+def test_faces_that_can_not_be_meant_are_one_line(
+    folder: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    assert run(monkeypatch, "edit", photo, *options, "-m", folder, "--out", tmp_path / "out") == 1
+    err = capsys.readouterr().err.strip()
+    assert message in err
+    assert "\n" not in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_info_names_everything(
@@ -109,7 +195,7 @@ def test_what_took_minutes_outlives_an_edit_that_fails(
     monkeypatch.setattr("pti_hub.pipelines.rendering.measure_yaw", lambda *args: 0.0)
     assert run(monkeypatch, "edit", photo, "--edit", "smile=60deg", "-m", folder, "--out", tmp_path / "out") == 1
     assert "comes no nearer" in capsys.readouterr().err
-    assert list(Personalization.from_pretrained(tmp_path / "out" / "personalization").pivots) == ["subject"]
+    assert list(Personalization.from_pretrained(tmp_path / "out" / "photo" / "personalization").pivots) == ["subject"]
 
 
 def test_an_angle_without_dlib_is_one_line_before_the_long_work(
@@ -163,7 +249,7 @@ def test_personalize_then_walk(
     assert run(monkeypatch, *walk, "--frames", 3, "--out", tmp_path / "walk.gif") == 0
     assert Image.open(tmp_path / "walk.gif").n_frames == 4  # type: ignore[attr-defined]
     assert run(monkeypatch, *walk, "--out", tmp_path / "walk.txt") == 1
-    assert "end it in .png, .jpg, .jpeg, .gif, .mp4" in capsys.readouterr().err
+    assert "end it in .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .heic, .heif, .gif, .mp4" in capsys.readouterr().err
 
 
 def test_folders_without_pictures(
@@ -228,4 +314,5 @@ def test_two_faces_of_one_photograph_have_files_of_their_own(
     pipe.personalize({"ada": photo, "bob": photo}).save_pretrained(tmp_path / "cast")
     arguments = ["edit", tmp_path / "cast", "--photograph", photo, "-m", folder, "--edit", "smile=4"]
     assert run(monkeypatch, *arguments, "--out", tmp_path / "out") == 0
-    assert {path.name for path in (tmp_path / "out").glob("photo_*")} == {"photo_smile4_0.png", "photo_smile4_1.png"}
+    names = {f"{what}_{i}.png" for what in ("edited", "reconstruction") for i in range(2)}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo_smile4.png", *names}

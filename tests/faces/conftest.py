@@ -1,4 +1,4 @@
-"""A real photograph, and the face in it."""
+"""The face in a real photograph."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import pytest
 from PIL import Image
 
 from pti_hub.faces import Face, FaceAnalyzer, select
-from pti_hub.images import load_image
-
-
-@pytest.fixture(scope="session")
-def astronaut() -> Image.Image:
-    """Eileen Collins, 512² px, smiling at the camera."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image holds the test photograph")
-    return load_image(data.astronaut())
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from support.needs import needs_dlib, needs_models
 from support.pictures import smooth_picture
 
 from pti_hub.errors import FaceError, MissingDependencyError, WeightsError
-from pti_hub.faces import Face, FaceAnalyzer, select
+from pti_hub.faces import Face, FaceAnalyzer, choose, select
 from pti_hub.faces.detector import load_model
 
 
@@ -39,6 +39,16 @@ def test_several_faces_are_listed_with_how_to_choose() -> None:
 def test_an_index_out_of_range_is_refused(index: int) -> None:
     with pytest.raises(FaceError, match=f"face={index} "):
         select([face_at(10), face_at(200)], index)
+
+
+def test_faces_are_chosen_by_number() -> None:
+    faces = [face_at(10), face_at(200), face_at(400)]
+    assert choose(faces[:1]) == [0]
+    assert choose(faces, 1) == [1]
+    assert choose(faces, [2, 0, 2]) == [0, 2]
+    assert choose(faces, "all") == [0, 1, 2]
+    with pytest.raises(FaceError, match="no face found"):
+        choose([], "all")
 
 
 def test_no_face_is_an_error() -> None:

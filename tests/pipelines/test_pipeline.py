@@ -18,14 +18,14 @@ from pti_hub.images import to_pil
 from pti_hub.projectors import EncoderProjector, MeanProjector, RandomProjector
 
 
-def test_a_call_gives_one_entry_a_photograph(pipe: PTIPipeline, photograph: Tensor) -> None:
+def test_a_call_gives_one_entry_per_photograph(pipe: PTIPipeline, photograph: Tensor) -> None:
     out = pipe([photograph, photograph.flip(2)], edit="smile")
     both = [out.images, out.reconstruction, out.edits, out.metrics, out.personalizations, out.aligned, out.projection]
     assert [len(entries) for entries in both] == [2] * 7
     assert out.images[0].size == (64, 64)
     assert out.metrics[0].keys() == {"lpips", "mse", "w_distance", "truncation", "s_distance"}
     assert not np.array_equal(pixels(out.images[0]), pixels(out.reconstruction[0]))
-    with pytest.raises(InputError, match="2 photographs were given"):
+    with pytest.raises(InputError, match="the call had 2 faces"):
         _ = out.personalization
 
 

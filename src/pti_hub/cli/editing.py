@@ -1,185 +1,230 @@
-"""Commands that personalise and edit: edit, personalize, walk."""
+"""Commands about photographs: edit, faces."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
-from PIL import Image
+from tqdm.auto import tqdm
 
-from pti_hub.cli.app import Align, Device, Model, Preset, Run, Seed, app, format_metrics
-from pti_hub.errors import InputError, PTIError
-from pti_hub.images import (
-    ANIMATED,
-    PICTURE_SUFFIXES,
-    STILL,
-    check_suffix,
-    find_pictures,
-    import_av,
-    save_animation,
-    save_image,
-    side_by_side,
-)
-from pti_hub.optim import process_state
+from pti_hub.cli.app import Align, Device, Model, Preset, Seed, app, format_metrics
+from pti_hub.errors import InputError, one_line
+from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
+from pti_hub.images import PICTURE_SUFFIXES, STILL, find_pictures, load_image, save_image
+from pti_hub.logging import get_logger
 from pti_hub.personalization import CONFIG_NAME, Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
-from pti_hub.storage import as_save_error, check_replaceable
+from pti_hub.pipelines.output import PTIOutput
+from pti_hub.storage import as_save_error
+
+_OF_A_FACE = re.compile(r"(?P<number>\d{1,3}):(?P<edit>.+)")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is done to every photograph.
+
+    Attributes:
+        pipe: The pipeline.
+        edits: The edits as they were typed.
+        out: Folder for the results.
+        face: Numbers of faces, or `"all"`; by default the only face, or those that the edits have numbers for.
+        align: As in `PTIPipeline.__call__`.
+        seed: Seed of everything random.
+    """
+
+    pipe: PTIPipeline
+    edits: Sequence[str]
+    out: Path
+    face: list[int] | Literal["all"] | None
+    align: Any
+    seed: int
 
 
 @app.command()
 def edit(
-    photo: Annotated[Path, typer.Argument(help="A photograph, or the folder of a saved personalisation.")],
+    photo: Annotated[
+        Path, typer.Argument(help="A photograph, a folder of photographs, or the folder of a saved personalisation.")
+    ],
     edits: Annotated[
-        list[str] | None, typer.Option("--edit", "-e", help="NAME or NAME=STRENGTH; several are applied in order.")
+        list[str] | None,
+        typer.Option("--edit", "-e", help="NAME or NAME=STRENGTH; FACE:NAME for one face. Applied in order."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures and the personalisation.")] = Path("outputs"),
+    out: Annotated[Path, typer.Option(help="Folder for the edited photographs.")] = Path("outputs"),
     photograph: Annotated[
         Path | None, typer.Option(help="Photograph to put the edit into, if PHOTO is a personalisation.")
     ] = None,
     model: Model = DEFAULT_CHECKPOINT,
     preset: Preset = None,
-    face: Annotated[int | None, typer.Option(help="Index of the face if there are several: 0 is leftmost.")] = None,
+    face: Annotated[
+        str | None,
+        typer.Option(help="Faces to edit, numbered from 0 from left to right: 1, or 0,2, or all."),
+    ] = None,
     align: Align = True,
     seed: Seed = 0,
-    run: Run = None,
     device: Device = None,
 ) -> None:
-    """Invert a photograph, tune the generator to it, and edit the photograph.
+    """Invert photographs, tune the generator to each face, and edit the photographs.
 
-    The edited photograph has the original's size and is named after the photograph and the edits:
-    photo_smile_age-2.jpg. The edited face, at the generator's resolution, is edited.png.
+    The edited photograph has the original's size, format and metadata, and is named after it and the edits:
+    outputs/photo_smile_age-2.jpg. The folder outputs/photo holds the personalisation and pictures of the face alone;
+    if there are several faces, it holds a numbered folder for each. What was tuned there is not tuned again, so the
+    next edit takes seconds, and the same command resumes after a kill.
+
+    In a folder of photographs all faces are edited unless --face says otherwise.
 
     An edit is a name, or a name and an amount: smile, age=-2, pose=5deg (degrees of head rotation). Besides the edits
     that pti-hub info lists, there are GANSpace's components (pc3), SeFa's directions (sefa2), the style of an identity
     or of a random face (mix:NAME, mix:seed42), and any of these limited to some layers (smile_layers4-7).
     """
+    chosen = _parse_faces(face)
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
-    person = Personalization.from_pretrained(photo) if photo.is_dir() else None
-    # Report invalid edits and folders before the long work.
-    parsed_edits = pipe.parse(edits or [], [] if person is None else [person])
-    check_replaceable(out / "personalization", CONFIG_NAME)
-    with _new_folder(out):
-        if person is None:
-            photograph = photo
-            tuned = pipe(photo, align="auto" if align else False, face=face, seed=seed, run_folder=run)
-            # Save first what took minutes: an edit may still fail.
-            person = tuned.personalization
-            person.save_pretrained(out / "personalization")
-            save_image(tuned.aligned[0], out / "aligned.png")
-            save_image(tuned.projection[0], out / "projection.png")
-    result = pipe(person, parsed_edits, photograph=photograph)
-    if parsed_edits:
-        for path in _save_pictures(result.photographs, out, *_edited_name(photograph or photo, edits or [])):
-            typer.echo(f"{path}")
-        _save_pictures(result.images, out, "edited")
-    _save_pictures(result.reconstruction, out, "reconstruction")
-    for name in person.pivots:
-        typer.echo(f"{name}: {format_metrics(person.metrics.get(name, {}))}; pictures in {out}/")
-
-
-@app.command()
-def personalize(
-    photos: Annotated[
-        Path, typer.Argument(help="Folder with one photograph, or a sub-folder of photographs, per identity.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the personalisation.")] = Path("personalization"),
-    model: Model = DEFAULT_CHECKPOINT,
-    preset: Preset = None,
-    align: Align = True,
-    seed: Seed = 0,
-    run: Run = None,
-    device: Device = None,
-) -> None:
-    """Tune one generator to everyone in a folder; files and sub-folders name the identities."""
-    if not photos.is_dir():
-        raise InputError(f"{photos} is no folder; give a folder of photographs, or use: pti-hub edit {photos}")
-    check_replaceable(out, CONFIG_NAME)
-    people: dict[str, list[Path]] = {}
-    pictures = find_pictures(photos)
-    for path in sorted(photos.iterdir()):
-        if files := find_pictures(path) if path.is_dir() else [path] * (path in pictures):
-            people.setdefault(path.name if path.is_dir() else path.stem, []).extend(files)
-    if not people:
-        raise InputError(f"no picture is in {photos}; expected files that end in {', '.join(PICTURE_SUFFIXES)}")
-    with as_save_error(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
-    inputs = {name: files if len(files) > 1 else files[0] for name, files in people.items()}
-    result = pipe.personalize(inputs, align="auto" if align else False, seed=seed, run_folder=run)
-    if process_state().is_main_process:
-        result.save_pretrained(out)
-        for name, metrics in result.metrics.items():
-            typer.echo(f"{name}: {format_metrics(metrics)}")
-        typer.echo(f"saved in {out}/")
-
-
-@app.command()
-def walk(
-    personalization: Annotated[Path, typer.Argument(help="Folder of a saved personalisation.")],
-    edit: Annotated[str, typer.Option("--edit", "-e", help="Name of the direction to walk along.")],
-    out: Annotated[Path, typer.Option(help="File to write: a strip (.png, .jpg) or an animation (.gif, .mp4).")] = Path(
-        "walk.gif"
-    ),
-    first: Annotated[float, typer.Option("--from", help="First strength.")] = -2.0,
-    last: Annotated[float, typer.Option("--to", help="Last strength.")] = 2.0,
-    frames: Annotated[
-        int | None, typer.Option(min=2, help="Number of pictures; by default 5 in a strip, 24 in an animation.")
-    ] = None,
-    identity: Annotated[str | None, typer.Option(help="Identity to show; needed if there are several.")] = None,
-    model: Model = DEFAULT_CHECKPOINT,
-    device: Device = None,
-) -> None:
-    """Render a person at increasing strengths of an edit, as a strip or an animation."""
-    strip = out.suffix.lower() in STILL
-    if check_suffix(out, {**STILL, **ANIMATED}) == "MP4":
-        import_av()
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} of {out} doesn't exist; create it, or give another --out")
-    pipe = PTIPipeline.from_pretrained(model, device=device)
-    pipe.load_personalization(personalization)
-    if identity is None and len(pipe.identities) > 1:
-        raise InputError(f"{personalization} holds {', '.join(pipe.identities)}; choose one: --identity NAME")
-    count = frames or (5 if strip else 24)
-    strengths = [first + (last - first) * i / (count - 1) for i in range(count)]
-    pictures = pipe.walk(identity or next(iter(pipe.identities)), edit, strengths)
-    if strip:
-        save_image(side_by_side(pictures), out)
+    person = Personalization.from_pretrained(photo) if (photo / CONFIG_NAME).is_file() else None
+    # Report invalid edits before the long work.
+    pipe.parse([_OF_A_FACE.sub(r"\g<edit>", edit) for edit in edits or []], [] if person is None else [person])
+    job = _Job(pipe, edits or [], out, chosen, "auto" if align else False, seed)
+    if person is not None:
+        _edit_person(job, photo, person, photograph)
+    elif photograph is not None:
+        raise InputError(f"--photograph is for personalisations; {photo} is none")
+    elif photo.is_dir():
+        _edit_folder(job, photo)
     else:
-        # Forwards and backwards, so that the animation repeats without a jump.
-        save_animation([*pictures, *pictures[-2:0:-1]], out)
-    typer.echo(f"saved in {out}")
+        _edit_photograph(job, photo, photo.stem)
 
 
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Create a folder; after an error, remove it again if nothing was written into it."""
-    is_new = not folder.exists()
-    with as_save_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except PTIError:
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+@app.command()
+def faces(
+    photo: Annotated[Path, typer.Argument(help="A photograph.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write; outputs/PHOTO_faces with the photograph's suffix by default.")
+    ] = None,
+) -> None:
+    """Find the faces in a photograph, and draw the numbers on it by which edit --face knows them."""
+    path = out or Path("outputs") / f"{photo.stem}_faces{_suffix(photo)}"
+    picture = load_image(photo)
+    found = FaceAnalyzer().detect(picture)
+    choose(found, "all")
+    for i, face in enumerate(found):
+        left, top, right, bottom = face.box
+        typer.echo(f"{i}: {right - left}×{bottom - top} px at ({left}, {top})")
+    if out is None:
+        with as_save_error(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    save_image(draw_numbers(picture, found), path)
+    typer.echo(f"{path}")
 
 
-def _edited_name(photo: Path, edits: Sequence[str]) -> tuple[str, str]:
-    """`photo_smile_age-2` and `.jpg` for photo.jpg with `smile` and `age=-2`; unsupported formats become PNG."""
+def _edit_photograph(job: _Job, photo: Path, name: str) -> None:
+    """Edit one photograph; the folder called `name` in the job's folder holds what was learned."""
+    edits = _by_face(job.edits)
+    numbers = job.face or (sorted(int(key) for key in edits) if isinstance(edits, dict) else None)
+    folder = job.out / name
+    # A face that is edited alone has the folder that it has among others.
+    run = folder / str(numbers[0]) if isinstance(numbers, list) and len(numbers) == 1 else folder
+    result = job.pipe(photo, edits, align=job.align, face=numbers, seed=job.seed, run_folder=run)
+    if job.edits:
+        path = job.out / _edited_name(photo, job.edits)
+        save_image(result.photographs[0], path)
+        tqdm.write(f"{path}")
+    count = len(result.images)
+    folders = (
+        [run] if count == 1 else [folder / str(i) for i in (numbers if isinstance(numbers, list) else range(count))]
+    )
+    for i, place in enumerate(folders):
+        _save_face(result, i, place, "", bool(job.edits))
+        save_image(result.aligned[i], place / "aligned.png")
+        save_image(result.projection[i], place / "projection.png")
+        tqdm.write(f"{place}: {format_metrics(result.metrics[i])}")
+
+
+def _edit_folder(job: _Job, folder: Path) -> None:
+    """Edit every photograph of a folder; one that fails does not end the run."""
+    photos = find_pictures(folder)
+    if not photos:
+        expected = ", ".join(PICTURE_SUFFIXES)
+        raise InputError(f"{folder} holds no personalisation and no picture; expected files that end in {expected}")
+    if job.out.resolve() == folder.resolve():
+        raise InputError(f"--out {job.out} is the folder of the photographs; give another one")
+    if job.face is None and not isinstance(_by_face(job.edits), dict):
+        job = dataclasses.replace(job, face="all")
+    failed = 0
+    job.pipe.set_progress_bar_config(leave=False, position=1)
+    for photo, name in tqdm(list(zip(photos, _folder_names(photos), strict=True)), desc="photographs"):
+        try:
+            _edit_photograph(job, photo, name)
+        except Exception as error:
+            failed += 1
+            tqdm.write(f"{photo}: {one_line(error)}", file=sys.stderr)
+            get_logger(__name__).debug("the error of %s", photo, exc_info=True)
+    if failed:
+        raise InputError(f"{failed} of {len(photos)} photographs failed, see above; the others are in {job.out}/")
+
+
+def _edit_person(job: _Job, folder: Path, person: Personalization, photograph: Path | None) -> None:
+    """Edit identities that were tuned before, in their photograph if it is given."""
+    result = job.pipe(person, _by_face(job.edits), photograph=photograph)
+    with as_save_error(job.out):
+        job.out.mkdir(parents=True, exist_ok=True)
+    if photograph is not None and job.edits:
+        path = job.out / _edited_name(photograph, job.edits)
+        save_image(result.photographs[0], path)
+        typer.echo(f"{path}")
+    count = len(result.images)
+    for i in range(count):
+        _save_face(result, i, job.out, f"_{i}" if count > 1 else "", bool(job.edits))
+    for name in person.pivots:
+        typer.echo(f"{name}: {format_metrics(person.metrics.get(name, {}))}; pictures in {job.out}/")
+
+
+def _save_face(result: PTIOutput, i: int, folder: Path, number: str, is_edited: bool) -> None:
+    """Save the pictures of one face alone."""
+    if is_edited:
+        save_image(result.images[i], folder / f"edited{number}.png")
+    save_image(result.reconstruction[i], folder / f"reconstruction{number}.png")
+
+
+def _parse_faces(text: str | None) -> list[int] | Literal["all"] | None:
+    """`all`, or numbers separated by commas."""
+    if text is None or text == "all":
+        return None if text is None else "all"
+    if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", text):
+        raise InputError(f"--face {text}; expected the number of a face, numbers such as 0,2, or all")
+    return sorted({int(number) for number in text.split(",")})
+
+
+def _by_face(edits: Sequence[str]) -> list[str] | dict[int | str, list[str]]:
+    """The edits as the pipeline takes them: a list for all faces, or a dict if they begin with numbers of faces."""
+    matches = [_OF_A_FACE.fullmatch(edit) for edit in edits]
+    if not any(matches):
+        return list(edits)
+    by_face: dict[int | str, list[str]] = {}
+    for edit, match in zip(edits, matches, strict=True):
+        if match is None:
+            raise InputError(f"--edit {edit} is for no face and others are; begin all with a number, or none")
+        by_face.setdefault(int(match["number"]), []).append(match["edit"])
+    return by_face
+
+
+def _suffix(photo: Path) -> str:
+    """The suffix of what is written for a photograph; formats that can't be written become PNG."""
+    return photo.suffix if photo.suffix.lower() in STILL else ".png"
+
+
+def _edited_name(photo: Path, edits: Sequence[str]) -> str:
+    """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`."""
     parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=", "")).strip("-") for edit in edits]
     name = "_".join([photo.stem, *parts]).encode()[:200].decode(errors="ignore")
-    return name, photo.suffix if photo.suffix.lower() in STILL else ".png"
+    return f"{name}{_suffix(photo)}"
 
 
-def _save_pictures(pictures: Sequence[Image.Image], folder: Path, name: str, ending: str = ".png") -> list[Path]:
-    """Save one picture as NAME.png, several as NAME_0.png, NAME_1.png, …; return the files."""
-    numbers = [""] if len(pictures) == 1 else [f"_{i}" for i in range(len(pictures))]
-    paths = [folder / f"{name}{number}{ending}" for number in numbers]
-    for picture, path in zip(pictures, paths, strict=True):
-        save_image(picture, path)
-    return paths
+def _folder_names(photos: Sequence[Path]) -> list[str]:
+    """A name for the folder of each photograph: without the suffix, unless two would share it."""
+    stems = [photo.stem.casefold() for photo in photos]
+    return [p.stem if stems.count(p.stem.casefold()) == 1 else p.name.replace(".", "-") for p in photos]

@@ -2,10 +2,11 @@
 
 from pti_hub.faces.alignment import align, crop_quad, is_aligned
 from pti_hub.faces.compositing import Compositor, Placement
-from pti_hub.faces.detector import Face, FaceAnalyzer, select, widest
+from pti_hub.faces.detector import Face, FaceAnalyzer, FaceChoice, choose, select, widest
+from pti_hub.faces.drawing import draw_numbers
 from pti_hub.faces.identity import embedding, identity_distance
 from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
-from pti_hub.faces.preparation import Align, AlignedFace, aligned_face
+from pti_hub.faces.preparation import Align, AlignedFace, aligned_faces
 
 __all__ = [
     "Align",
@@ -13,11 +14,14 @@ __all__ = [
     "Compositor",
     "Face",
     "FaceAnalyzer",
+    "FaceChoice",
     "HeadPose",
     "Placement",
     "align",
-    "aligned_face",
+    "aligned_faces",
+    "choose",
     "crop_quad",
+    "draw_numbers",
     "embedding",
     "eye_openness",
     "head_pose",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import cv2
@@ -58,6 +59,11 @@ class Placement:
     quad: tuple[tuple[float, float], ...]
     size: tuple[int, int]
     digest: str
+
+    @property
+    def side(self) -> float:
+        """Length of the square's side, in pixels."""
+        return math.dist(self.quad[0], self.quad[1])
 
     def to_json(self) -> dict[str, Any]:
         """The placement as a JSON object."""

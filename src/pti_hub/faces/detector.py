@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from pti_hub.errors import FaceError, MissingDependencyError
+from pti_hub.errors import FaceError, InputError, MissingDependencyError
 from pti_hub.storage import find_file
 
 SEARCH_SIDE = 1024
@@ -33,6 +33,9 @@ _FILES = {
 
 
 Box: TypeAlias = tuple[int, int, int, int]
+
+FaceChoice: TypeAlias = 'int | Sequence[int] | Literal["all"] | None'
+"""Which faces of a photograph are meant, by their numbers: faces are counted from left to right, from 0."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,46 @@ def select(faces: Sequence[Face], face: int | None = None) -> Face:
         return faces[0]
     if face is not None and 0 <= face < len(faces):
         return faces[face]
+    raise FaceError(_explain(faces, face))
+
+
+def choose(faces: Sequence[Face], choice: FaceChoice = None) -> list[int]:
+    """Choose some of several faces.
+
+    Args:
+        faces: Result of `FaceAnalyzer.detect`.
+        choice: Number of a face, numbers, or `"all"`; may be `None` if there is only one face.
+
+    Returns:
+        The numbers, in ascending order.
+
+    Raises:
+        FaceError: There is no such face, there is none at all, or there are several and `choice` is `None`.
+        InputError: The choice is none of these.
+    """
+    if choice is None or (isinstance(choice, int) and not isinstance(choice, bool)):
+        select(faces, choice)
+        return [choice or 0]
+    if choice == "all":
+        select(faces, 0)
+        return list(range(len(faces)))
+    numbers = [] if isinstance(choice, (str, bool)) else list(choice)
+    if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+        raise InputError(f"face={choice!r}; expected the number of a face, numbers such as [0, 2], or 'all'")
+    for number in numbers:
+        select(faces, number)
+    return sorted(set(numbers))
+
+
+def _explain(faces: Sequence[Face], face: int | None) -> str:
+    """Why no face could be chosen."""
     boxes = ", ".join(
         f"face={i} at ({left}, {top}, {right - left}×{bottom - top})"
         for i, (left, top, right, bottom) in enumerate(f.box for f in faces)
     )
     if face is None:
-        raise FaceError(f"{len(faces)} faces found: {boxes}; choose one with face= (--face on the command line)")
-    raise FaceError(f"there is no face={face} among the {len(faces)} found: {boxes}")
+        return f"{len(faces)} faces found: {boxes}; choose one with face= (--face on the command line), or 'all'"
+    return f"there is no face={face} among the {len(faces)} found: {boxes}"
 
 
 def import_dlib() -> Any:

@@ -11,9 +11,18 @@ from PIL import Image
 from pti_hub.errors import FaceError
 from pti_hub.faces.alignment import align as align_face
 from pti_hub.faces.alignment import crop_quad, is_aligned
-from pti_hub.faces.detector import FaceAnalyzer, select
+from pti_hub.faces.detector import Face, FaceAnalyzer, FaceChoice, choose
+from pti_hub.logging import get_logger
 
 Align: TypeAlias = 'bool | Literal["auto"]'
+
+# Enlargement from which on a face looks soft.
+_ENLARGED = 4
+_TURNS = {
+    "90° clockwise": Image.Transpose.ROTATE_270,
+    "90° anticlockwise": Image.Transpose.ROTATE_90,
+    "180°": Image.Transpose.ROTATE_180,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,32 +44,52 @@ class AlignedFace:
         return cls(picture, np.array([[0, 0], [0, height], [width, height], [width, 0]]) - 0.5)
 
 
-def aligned_face(
-    picture: Image.Image, size: int, align: Literal[True, "auto"] = "auto", face: int | None = None
-) -> AlignedFace:
-    """The face of a photograph in FFHQ's alignment.
+def aligned_faces(
+    picture: Image.Image, size: int, align: Literal[True, "auto"] = "auto", face: FaceChoice = None
+) -> dict[int, AlignedFace]:
+    """Faces of a photograph in FFHQ's alignment.
 
     Args:
         picture: A picture of mode RGB.
-        size: Height and width of the result, in pixels; a larger picture that is already aligned is returned unchanged.
+        size: Height and width of the results, in pixels; a larger picture that is already aligned is returned
+            unchanged.
         align: `"auto"` returns an already aligned picture unchanged, `True` aligns every picture.
-        face: Index of the face, from left to right, counted from 0; needed if there are several.
+        face: Which faces; needed if there are several.
 
     Returns:
-        The aligned face and its square in the photograph.
+        The aligned faces, by number, from left to right.
 
     Raises:
-        FaceError: There is no face, or there are several and none was chosen.
+        FaceError: There is no face, no such face, or there are several and none was chosen.
+        InputError: `face` is none of the supported choices.
         MissingDependencyError: dlib is not installed.
         WeightsError: dlib's models are missing or damaged.
     """
     faces = FaceAnalyzer().detect(picture)
-    if face is None and align == "auto" and any(is_aligned(picture, f.landmarks, size) for f in faces):
-        return AlignedFace.whole(picture)
+    aligned = [i for i, f in enumerate(faces) if align == "auto" and is_aligned(picture, f.landmarks, size)]
+    if face is None and aligned:
+        return {aligned[0]: AlignedFace.whole(picture)}
     try:
-        landmarks = select(faces, face).landmarks
+        numbers = choose(faces, face)
     except FaceError as error:
-        raise FaceError(f"{error}, or align=False (--no-align) for an aligned picture") from error
-    if align == "auto" and is_aligned(picture, landmarks, size):
-        return AlignedFace.whole(picture)
-    return AlignedFace(align_face(picture, landmarks, size), crop_quad(landmarks))
+        hint = "" if faces else _turned(picture)
+        raise FaceError(f"{error}{hint}, or align=False (--no-align) for an aligned picture") from error
+    return {i: AlignedFace.whole(picture) if i in aligned else _cut_out(picture, faces[i], size, i) for i in numbers}
+
+
+def _cut_out(picture: Image.Image, face: Face, size: int, number: int) -> AlignedFace:
+    quad = crop_quad(face.landmarks)
+    side = float(np.hypot(*(quad[1] - quad[0])))
+    if side * _ENLARGED < size:
+        get_logger(__name__).warning(
+            "face %d is small: %.0f px are enlarged to %d px, so the face alone will be soft", number, side, size
+        )
+    return AlignedFace(align_face(picture, face.landmarks, size), quad)
+
+
+def _turned(picture: Image.Image) -> str:
+    """A hint for a photograph that has to be turned before a face is found in it."""
+    for angle, turn in _TURNS.items():
+        if FaceAnalyzer().detect(picture.transpose(turn)):
+            return f"; there is a face if the picture is turned by {angle}: save it so"
+    return ""

@@ -1,6 +1,14 @@
 """Picture files, pictures and tensors, and the conversions between them."""
 
-from pti_hub.images.reading import MAX_PIXELS, PICTURE_SUFFIXES, ImageInput, find_pictures, load_image
+from pti_hub.images.photographs import Photograph
+from pti_hub.images.reading import (
+    MAX_PIXELS,
+    PICTURE_SUFFIXES,
+    ImageInput,
+    find_pictures,
+    load_image,
+    read_photograph,
+)
 from pti_hub.images.tensors import to_pil, to_tensor
 from pti_hub.images.writing import (
     ANIMATED,
@@ -18,10 +26,12 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "STILL",
     "ImageInput",
+    "Photograph",
     "check_suffix",
     "find_pictures",
     "import_av",
     "load_image",
+    "read_photograph",
     "save_animation",
     "save_image",
     "side_by_side",

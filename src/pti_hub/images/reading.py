@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from pathlib import Path
@@ -10,15 +9,17 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pti_hub.errors import ImageError
+from pti_hub.errors import ImageError, MissingDependencyError
+from pti_hub.images.heic import HEIC_SUFFIXES, is_heic, support_heic
+from pti_hub.images.photographs import Photograph, cmyk_to_srgb, photograph_from
 from pti_hub.images.tensors import to_pil
 
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of a picture that is read: a file of a few kB can claim any size."""
 
-PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (".bmp", *HEIC_SUFFIXES, ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes, in lower case, of the files in a folder that are taken for photographs."""
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
@@ -43,7 +44,13 @@ def load_image(image: ImageInput) -> Image.Image:
     Raises:
         ImageError: The file is missing, damaged, not an image or larger than `MAX_PIXELS`; or the array or tensor has
             another shape, type or range.
+        MissingDependencyError: The file is HEIC, and pillow-heif is not installed.
     """
+    return read_photograph(image).picture
+
+
+def read_photograph(image: ImageInput) -> Photograph:
+    """As `load_image`, with what is needed to write an edited photograph as it came."""
     if isinstance(image, (str, os.PathLike)):
         return _read_file(Path(image))
     if isinstance(image, Image.Image):
@@ -63,17 +70,19 @@ def find_pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
-def _read_file(path: Path) -> Image.Image:
+def _read_file(path: Path) -> Photograph:
     name = repr(str(path))
     if not path.is_file():
         raise ImageError(f"{name} is a folder, expected a picture" if path.is_dir() else f"no such file: {name}")
     try:
         # Pillow warns above 89 megapixels; `_decode` has its own limit.
         with warnings.catch_warnings():
+            if is_heic(path):
+                support_heic(path)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 return _decode(image, name)
-    except ImageError:
+    except (ImageError, MissingDependencyError):
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture in a known format") from error
@@ -83,11 +92,12 @@ def _read_file(path: Path) -> Image.Image:
         raise _unreadable(name, error) from error
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
+def _decode(image: Image.Image, name: str) -> Photograph:
     _check_size(image.width, image.height, name)
     try:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image), name)
+        upright = ImageOps.exif_transpose(image)
+        return photograph_from(upright, _to_rgb(upright, name), image)
     except ImageError:
         raise
     except Exception as error:  # A damaged file gives OSError, SyntaxError, EOFError, struct.error, ...
@@ -103,10 +113,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         # Premultiplied grey is the one mode Pillow can't turn into RGBA in one step.
         picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    elif image.mode in ("RGB", "CMYK") and image.info.get("icc_profile"):
-        image = _to_srgb(image)
+    elif image.mode == "CMYK":
+        image = cmyk_to_srgb(image)
     rgb = image.convert("RGB")
-    # Profile and orientation have been applied; metadata left in place would be applied a second time.
+    # Metadata left in place would be applied a second time.
     rgb.info = {}
     return rgb
 
@@ -120,30 +130,17 @@ def _grey_from_16_bits(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        # Converting sRGB to itself would only add rounding errors.
-        if "sRGB" in ImageCms.getProfileDescription(profile):
-            return image
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image  # A picture with a damaged profile is as readable as one without a profile.
-    return converted if converted is not None else image
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
+def _from_array(array: np.ndarray) -> Photograph:
     name = f"an array of {array.dtype}, shape {list(array.shape)},"
     if array.dtype != np.uint8:
         raise ImageError(f"{name} is no picture; expected uint8 in 0..255, [H, W, 3] or [H, W]")
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
         raise ImageError(f"{name} is no picture; expected [H, W, 3], [H, W, 4] or [H, W]")
     _check_size(array.shape[1], array.shape[0], name)
-    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+    return _decode(Image.fromarray(np.ascontiguousarray(array)), name)
 
 
-def _from_tensor(tensor: torch.Tensor) -> Image.Image:
+def _from_tensor(tensor: torch.Tensor) -> Photograph:
     name = f"a tensor of {tensor.dtype}, shape {list(tensor.shape)},"
     if tensor.ndim == 3:
         tensor = tensor[None]
@@ -154,7 +151,7 @@ def _from_tensor(tensor: torch.Tensor) -> Image.Image:
     # Written so that NaN, which compares false with everything, fails too.
     if not (low >= -1 - _TENSOR_SLACK and high <= 1 + _TENSOR_SLACK):
         raise ImageError(f"{name} has values from {low:g} to {high:g}; expected [-1, 1]; scale it first")
-    return to_pil(tensor)[0]
+    return _decode(to_pil(tensor)[0], name)
 
 
 def _check_size(width: int, height: int, name: str) -> None:

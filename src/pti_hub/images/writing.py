@@ -11,10 +11,14 @@ from typing import Any
 from PIL import Image
 
 from pti_hub.errors import ImageError, MissingDependencyError
+from pti_hub.images.heic import HEIC_SUFFIXES, support_heic
 from pti_hub.images.tensors import require_rgb
 from pti_hub.storage import replaced_file
 
-STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+STILL = {
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"},
+    **{".bmp": "BMP", **dict.fromkeys(HEIC_SUFFIXES, "HEIF")},
+}
 """File formats of pictures, by suffix."""
 
 ANIMATED = {".gif": "GIF", ".mp4": "MP4"}
@@ -27,16 +31,24 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Write a picture; the path always holds either the old file or the complete new one.
 
     Args:
-        image: A picture of mode RGB.
-        path: File to write; the suffix `.png`, `.jpg` or `.jpeg` chooses the format. JPEG is written at quality 95.
+        image: A picture of mode RGB; what `image.info` holds of a photograph's file is written too, see
+            `pti_hub.images.Photograph`.
+        path: File to write; the suffix, of `STILL`, chooses the format. JPEG is written with the photograph's own
+            quantisation tables, or else at quality 95, as are WebP and HEIC.
 
     Raises:
         ImageError: The picture is not RGB, the suffix is not supported, or the folder doesn't exist.
+        MissingDependencyError: The suffix is one of HEIC, and pillow-heif is not installed.
     """
     require_rgb(image)
     file_format = check_suffix(path, STILL)
+    if file_format == "HEIF":
+        support_heic(Path(path))
+    options = _options(image, file_format)
+    if image.info.get("grey"):
+        image = image.convert("L")
     with _replaced_picture(Path(path)) as partial:
-        image.save(partial, format=file_format, quality=95)
+        image.save(partial, format=file_format, **options)
 
 
 def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Image:
@@ -132,6 +144,19 @@ def import_av() -> Any:
     except ImportError as error:
         raise MissingDependencyError("MP4 needs PyAV; run: pip install 'pti-hub[video]', or write a .gif") from error
     return av
+
+
+def _options(image: Image.Image, file_format: str) -> dict[str, Any]:
+    """Options with which Pillow writes a picture as the photograph that it comes from."""
+    if file_format == "BMP":
+        return {}
+    info = image.info
+    options: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if key in info}
+    if file_format == "JPEG" and "qtables" in info:
+        return options | {key: info[key] for key in ("qtables", "subsampling", "progressive") if key in info}
+    if file_format == "TIFF":
+        return options | {"compression": "tiff_lzw"}
+    return options if file_format == "PNG" else options | {"quality": 95}
 
 
 def _write_mp4(frames: Sequence[Image.Image], path: Path, frames_per_second: float) -> None:

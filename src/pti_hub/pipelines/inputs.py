@@ -1,4 +1,4 @@
-"""What a user gives: photographs, identities, names and seeds."""
+"""Photographs, names and seeds, as a user gives them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from PIL import Image
 from torch import Tensor
 
 from pti_hub.errors import ImageError, InputError
-from pti_hub.faces import Align, AlignedFace, Placement, aligned_face
-from pti_hub.images import ImageInput, load_image, to_tensor
-from pti_hub.personalization import Personalization
+from pti_hub.faces import Align, AlignedFace, FaceChoice, Placement, aligned_faces
+from pti_hub.images import ImageInput, Photograph, read_photograph, to_tensor
 from pti_hub.pipelines.components import Components
+from pti_hub.pipelines.identities import loaded_names
 from pti_hub.storage import picture_digest, tensor_digest
-
-ImageOrIdentity: TypeAlias = "ImageInput | Personalization"
 
 
 @dataclass(frozen=True)
@@ -43,156 +40,56 @@ class Target:
         return hashlib.sha256(f"{tensor_digest(self.x)} {placement}".encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """A photograph that is still to be learned.
-
-    Attributes:
-        picture: The whole photograph, mode RGB.
-        target: What is learned from it.
-    """
-
-    picture: Image.Image
-    target: Target
-
-
-@dataclass(frozen=True)
-class Identities:
-    """Identities that were tuned before.
-
-    Attributes:
-        personalization: What was learned.
-        names: Which of its pivots are asked for; at least one.
-        picture: The photograph to put their edits into, if there is one.
-    """
-
-    personalization: Personalization
-    names: list[str]
-    picture: Image.Image | None = None
-
-
-def read_person(
-    components: Components, item: ImageOrIdentity, photograph: ImageInput | None, align: Align, face: int | None
-) -> Identities | Photograph:
-    """What an item of a call stands for: known identities, with their photograph if it is given, or a photograph.
-
-    Args:
-        components: The pipeline.
-        item: A personalisation, the name of a loaded identity, or a photograph.
-        photograph: For identities, the photograph that they were tuned on.
-        align: See `load_photograph`.
-        face: See `load_photograph`.
-
-    Raises:
-        InputError: A photograph is given for an item that is one itself; see also `find_identities`,
-            `find_photograph` and `load_photograph`.
-    """
-    if (identities := find_identities(components, item)) is None:
-        if photograph is not None:
-            raise InputError("photograph= is for identities that were tuned before; a photograph brings itself")
-        return load_photograph(components, cast("ImageInput", item), align, face)
-    return identities if photograph is None else find_photograph(identities, photograph)
-
-
-def find_identities(components: Components, item: ImageOrIdentity) -> Identities | None:
-    """The identities that an item stands for; `None` for a photograph.
-
-    Args:
-        components: The pipeline.
-        item: A personalisation, the name of a loaded identity, or a photograph.
-
-    Raises:
-        InputError: The personalisation belongs to another generator.
-    """
-    loaded = components.personalization
-    if isinstance(item, Personalization):
-        personalization, names = item, list(item.pivots)
-    elif isinstance(item, str) and loaded is not None and (names := loaded.photographs(item)):
-        personalization = loaded
-    else:
-        return None
-    personalization.check(components.generator, components.base)
-    return Identities(personalization, names)
-
-
-def require_identities(components: Components, identity: Personalization | str) -> Identities:
-    """As `find_identities`, for what can't be a photograph.
-
-    Raises:
-        InputError: No such identity is loaded, or the personalisation belongs to another generator.
-    """
-    if (identities := find_identities(components, identity)) is None:
-        raise InputError(f"no identity {identity!r} is loaded; there are: {_loaded(components)}")
-    return identities
-
-
-def find_photograph(identities: Identities, photograph: ImageInput) -> Identities:
-    """The identities that were tuned on a photograph, with the photograph.
-
-    Args:
-        identities: The identities.
-        photograph: The photograph.
-
-    Raises:
-        ImageError: The photograph can't be read.
-        InputError: None of the identities was tuned on it.
-    """
-    picture = load_image(photograph)
-    digest = picture_digest(picture)
-    known = {name: p for name, p in identities.personalization.placements.items() if name in identities.names}
-    names = [name for name, p in known.items() if (p.size, p.digest) == (picture.size, digest)]
-    if not known:
-        who = ", ".join(map(repr, identities.names))
-        raise InputError(f"{who} remembers no photograph; personalise it again, or leave photograph= out")
-    if not names:
-        expected = "; ".join(f"{name!r} was tuned on, of {p.size[0]}×{p.size[1]} px" for name, p in known.items())
-        raise InputError(
-            f"this picture of {picture.width}×{picture.height} px is not the one that {expected}; give that file, "
-            "unchanged"
-        )
-    return Identities(identities.personalization, names, picture)
-
-
-def align_photograph(
-    components: Components, image: ImageInput, align: Align, face: int | None
-) -> tuple[Image.Image, AlignedFace]:
-    """Read a photograph and bring its face to FFHQ's alignment, if the generator paints faces.
+def read_faces(
+    components: Components, image: ImageInput, align: Align, face: FaceChoice
+) -> tuple[Photograph, dict[int, AlignedFace]]:
+    """Read a photograph and bring its faces to FFHQ's alignment, if the generator renders faces.
 
     Args:
         components: The pipeline.
         image: The photograph.
-        align: `True` aligns, `False` does not, `"auto"` aligns the face of a photograph that is not aligned yet.
-        face: Which face, from left to right, where there are several.
+        align: `True` aligns, `False` does not, `"auto"` aligns the faces of a photograph that is not aligned yet.
+        face: Which faces, where there are several.
 
     Returns:
-        The whole photograph, mode RGB, and the face.
+        The photograph, and the chosen faces by number.
 
     Raises:
         ImageError: The photograph can't be read, or is a text that names neither a file nor a loaded identity.
-        FaceError: It holds no or several faces.
+        FaceError: It holds no or several faces, or no such face.
         InputError: No such way to align.
     """
     if not (isinstance(align, bool) or (isinstance(align, str) and align == "auto")):
         raise InputError(f"align={align!r}; expected True, False or 'auto'")
     try:
-        picture = load_image(image)
+        photograph = read_photograph(image)
     except ImageError as error:
         if isinstance(image, str) and str(error).startswith("no such file"):
             raise ImageError(
-                f"{image!r} is neither a file nor a loaded identity; loaded are: {_loaded(components)}"
+                f"{image!r} is neither a file nor a loaded identity; loaded are: {loaded_names(components)}"
             ) from error
         raise
     if align is False or (align == "auto" and not components.aligns_faces):
-        return picture, AlignedFace.whole(picture)
-    return picture, aligned_face(picture, components.generator.resolution, align, face)
+        return photograph, {0: AlignedFace.whole(photograph.picture)}
+    return photograph, aligned_faces(photograph.picture, components.generator.resolution, align, face)
 
 
-def load_photograph(components: Components, image: ImageInput, align: Align, face: int | None) -> Photograph:
-    """Read a photograph and find what is to be learned from it; arguments and errors as of `align_photograph`."""
-    picture, aligned = align_photograph(components, image, align, face)
-    x = to_tensor(aligned.picture, components.generator.resolution).to(components.device)
-    quad = tuple((float(x), float(y)) for x, y in aligned.quad)
-    return Photograph(picture, Target(x, Placement(quad, picture.size, picture_digest(picture))))
+def read_targets(
+    components: Components, image: ImageInput, align: Align, face: FaceChoice
+) -> tuple[Photograph, dict[int, Target]]:
+    """Read a photograph and find what is to be learned from it, by the number of the face; see `read_faces`."""
+    photograph, faces = read_faces(components, image, align, face)
+    size, digest, targets = photograph.native.size, picture_digest(photograph.native), {}
+    for number, aligned in faces.items():
+        x = to_tensor(aligned.picture, components.generator.resolution).to(components.device)
+        quad = tuple((float(x), float(y)) for x, y in aligned.quad)
+        targets[number] = Target(x, Placement(quad, size, digest))
+    return photograph, targets
+
+
+def read_target(components: Components, image: ImageInput, align: Align, face: int | None) -> Target:
+    """Read a photograph and find what is to be learned from one face; arguments and errors as of `read_faces`."""
+    return next(iter(read_targets(components, image, align, face)[1].values()))
 
 
 def name_photographs(images: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:
@@ -229,7 +126,3 @@ def check_seed(seed: Any) -> None:
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise InputError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
-
-
-def _loaded(components: Components) -> str:
-    return ", ".join(components.identities) or "none"

@@ -13,7 +13,7 @@ from pti_hub.personalization import Personalization
 
 @dataclass(frozen=True)
 class PTIOutput:
-    """What a call gives, one entry per photograph or identity.
+    """What a call gives, one entry per face or identity.
 
     Attributes:
         images: The edited faces G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
@@ -22,10 +22,11 @@ class PTIOutput:
         metrics: `"lpips"` (the pipeline's perceptual network at full size) and `"mse"` (pixel values in [-1, 1]) of the
             reconstruction, and what `latent_statistics` says of the pivot.
         personalizations: Tuned weights and pivots; given in place of a photograph, they are not computed again.
-        aligned: The photographs as the generator sees them; empty for identities.
+        aligned: The faces as the generator sees them; empty for identities.
         projection: G(w_p; θ), the pivot in the original generator; empty for identities.
-        photographs: The whole photographs, at their own size, changed only where the edit changed the face; without an
-            edit the photographs themselves. One entry per photograph, and per identity whose photograph is given.
+        photographs: The whole photographs, one entry per photograph, at their own size and in their own colours,
+            changed only where the edits changed the faces; `pti_hub.images.save_image` writes them as they came, with
+            EXIF data, colour profile and JPEG quality.
     """
 
     images: list[Image.Image] = field(default_factory=list)
@@ -45,7 +46,7 @@ class PTIOutput:
         metrics: dict[str, float],
         personalization: Personalization,
     ) -> None:
-        """Add what every photograph and identity has."""
+        """Add what every face and identity has."""
         self.images.append(image)
         self.reconstruction.append(reconstruction)
         self.edits.append(edits)
@@ -54,11 +55,11 @@ class PTIOutput:
 
     @property
     def personalization(self) -> Personalization:
-        """The personalisation of a call with one photograph.
+        """The personalisation of a call with one face.
 
         Raises:
-            InputError: There were several photographs.
+            InputError: There were several faces.
         """
         if len({id(p) for p in self.personalizations}) != 1:
-            raise InputError(f"{len(self.personalizations)} photographs were given; use personalizations[i]")
+            raise InputError(f"the call had {len(self.personalizations)} faces; use personalizations[i]")
         return self.personalizations[0]

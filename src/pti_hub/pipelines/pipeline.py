@@ -16,29 +16,22 @@ from typing_extensions import Unpack
 
 from pti_hub.edits import EditInput, YawEdit
 from pti_hub.errors import InputError
-from pti_hub.faces import Align
+from pti_hub.faces import Align, FaceChoice
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.images import ImageInput, to_pil
 from pti_hub.optim import process_state
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines.components import Components
-from pti_hub.pipelines.inputs import (
-    Identities,
-    ImageOrIdentity,
-    Photograph,
-    align_photograph,
-    load_photograph,
-    name_photographs,
-    read_person,
-    require_identities,
-)
+from pti_hub.pipelines.identities import require_identities
+from pti_hub.pipelines.inputs import Target, name_photographs, read_faces, read_target
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.pipelines.rendering import apply_edits, put_back, render
+from pti_hub.pipelines.rendering import EditedFace, apply_edits, put_back, render
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
+from pti_hub.pipelines.scenes import SUBJECT, EditsByFace, ImageOrIdentity, read_scenes, run_folder_of
 from pti_hub.projectors import Projection
 from pti_hub.storage import DownloadOptions, PushOptions, push_folder
 
@@ -60,11 +53,11 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
     def __call__(
         self,
         image: ImageOrIdentity | Sequence[ImageOrIdentity],
-        edit: EditInput | None = None,
+        edit: EditsByFace | None = None,
         *,
         photograph: ImageInput | None = None,
         align: Align = "auto",
-        face: int | None = None,
+        face: FaceChoice = None,
         seed: int = 0,
         run_folder: str | Path | None = None,
         callback_on_step_end: StepEndCallback | None = None,
@@ -73,53 +66,54 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
 
         Args:
             image: Path, PIL image, uint8 array [H, W, 3] or float tensor [3, H, W] in [-1, 1]; a `Personalization`; the
-                name of a loaded identity; or a list of these. Each photograph gets a generator of its own.
+                name of a loaded identity; or a list of these. Each face gets a generator of its own.
             edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
                 clearly visible step; `"pose=5deg"` turns the head by 5 degrees. `pti_hub.edits.EditParser` lists all
-                that can be named: GANSpace, SeFa, style mixing, ranges of layers.
-            photograph: For identities, the photograph that they were tuned on: the edit is put into it.
+                that can be named: GANSpace, SeFa, style mixing, ranges of layers. A dict gives each face its own
+                edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by number, or by name of the identity.
+            photograph: For identities, the photograph that they were tuned on: the edits are put into it.
             align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
                 photographs that are not aligned yet.
-            face: Which face, from left to right, where there are several.
+            face: Which faces, where there are several: a number, counted from 0 from left to right, a list of numbers,
+                or `"all"`; by default those that `edit` has numbers for.
             seed: Seed of everything random.
             run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill and
-                gives the same bits. Several photographs have numbered folders inside it.
+                gives the same bits. Several photographs, and several faces, have numbered folders inside it.
             callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU:
                 on an accelerator that costs a synchronisation per step.
 
         Returns:
-            Pictures, metrics and personalisations, one per photograph or identity, in order.
+            Whole photographs, in order, and pictures, metrics and personalisations, one per face or identity.
 
         Raises:
             InputError: A photograph can't be read (`ImageError`), holds no or several faces (`FaceError`), or an edit
-                is unknown.
+                is unknown, or for a face that is not there.
         """
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
-        edits = self.parse(edit, [item for item in items if isinstance(item, Personalization)])
+        # 1. Who: photographs with their faces x [1, 3, R, R], or known identities; and the edits of each.
+        scenes = read_scenes(self, items, edit, photograph, align, face)
         progress, output = Progress(self.progress_bar_config, callback_on_step_end), PTIOutput()
-        # 1. Who: known identities, or photographs with x [1, 3, R, R]; all are read before the long work begins.
-        people = [read_person(self, item, photograph, align, face) for item in items]
-        for i, person in enumerate(people):
-            if isinstance(person, Photograph):
-                # 2. Project and tune (Eq. 1, 2): x → w_p [1, w_dim] or [1, num_ws, w_dim] → θ*.
-                run = None if run_folder is None else Path(run_folder, *[str(i)] * (len(people) > 1))
-                personalization = personalize(self, {"subject": person.target}, seed, progress, run)
-                output.aligned.extend(to_pil(person.target.x))
-                output.projection.append(render(self.generator, {}, self._pivot(personalization, "subject")))
-                person = Identities(personalization, ["subject"], person.picture)
-            learned = person.personalization
-            weights = add_deltas(self.generator, learned.deltas)
-            for name in person.names:
+        for i, scene in enumerate(scenes):
+            faces: list[EditedFace] = []
+            for subject in scene.subjects:
+                learned = subject.source
+                if isinstance(learned, Target):
+                    # 2. Project and tune (Eq. 1, 2): x → w_p [1, w_dim] or [1, num_ws, w_dim] → θ*.
+                    output.aligned.extend(to_pil(learned.x))
+                    run = run_folder_of(run_folder, scenes, i, subject)
+                    learned = personalize(self, {SUBJECT: learned}, seed, progress, run)
+                    output.projection.append(render(self.generator, {}, self._pivot(learned, SUBJECT)))
                 # 3. Edit: G(w_p + a·d; θ*).
-                pivot = self._pivot(learned, name)
+                weights, pivot = add_deltas(self.generator, learned.deltas), self._pivot(learned, subject.name)
                 reconstruction = render(self.generator, weights, pivot)
-                ws, applied = apply_edits(self.generator, weights, pivot, edits)  # [1, num_ws, w_dim]
-                image = render(self.generator, weights, ws) if edits else reconstruction
-                # 4. Home: the whole photograph, changed only where the edit changed the face.
-                if person.picture is not None:
-                    placement = learned.placements[name]
-                    output.photographs.append(put_back(person.picture, placement, reconstruction, image))
-                output.add(image, reconstruction, applied, learned.metrics.get(name, {}), learned)
+                ws, applied = apply_edits(self.generator, weights, pivot, subject.edits)  # [1, num_ws, w_dim]
+                edited = render(self.generator, weights, ws) if applied else reconstruction
+                output.add(edited, reconstruction, applied, learned.metrics.get(subject.name, {}), learned)
+                if scene.photograph is not None:
+                    faces.append(EditedFace(learned.placements[subject.name], reconstruction, edited))
+            # 4. Home: the whole photograph, changed only where the edits changed its faces.
+            if scene.photograph is not None:
+                output.photographs.append(put_back(scene.photograph, faces))
         return output
 
     def invert(
@@ -137,7 +131,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             The pivot with its noise maps.
         """
         progress = Progress(self.progress_bar_config, callback_on_step_end)
-        return project(self, load_photograph(self, image, align, face).target.x, seed, progress)
+        return project(self, read_target(self, image, align, face).x, seed, progress)
 
     def personalize(
         self,
@@ -167,8 +161,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: No or equal names; a run folder of another call; processes that were given different arguments.
         """
-        named = name_photographs(images if isinstance(images, Mapping) else {"subject": images})
-        targets = {name: load_photograph(self, image, align, face).target for name, image in named.items()}
+        named = name_photographs(images if isinstance(images, Mapping) else {SUBJECT: images})
+        targets = {name: read_target(self, image, align, face) for name, image in named.items()}
         progress = Progress(self.progress_bar_config, callback_on_step_end)
         return personalize(self, targets, seed, progress, run_folder, shared=process_state().num_processes > 1)
 
@@ -223,7 +217,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: It can't be read (`ImageError`), or holds no or several faces (`FaceError`).
         """
-        return align_photograph(self, image, align, face)[1].picture
+        return next(iter(read_faces(self, image, align, face)[1].values())).picture
 
     def _pivot(self, personalization: Personalization, name: str) -> Tensor:
         """w_p `[1, w_dim]` or `[1, num_ws, w_dim]` on the pipeline's device."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -13,8 +14,23 @@ from pti_hub.edits import AnyEdit, AppliedEdit, Direction, YawEdit
 from pti_hub.errors import FaceError
 from pti_hub.faces import Compositor, FaceAnalyzer, Placement, head_pose, widest
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
-from pti_hub.images import to_pil
+from pti_hub.images import Photograph, to_pil
 from pti_hub.optim import reused_memory
+
+
+@dataclass(frozen=True, eq=False)
+class EditedFace:
+    """A face and the place in the photograph where its edit goes.
+
+    Attributes:
+        placement: Where in the photograph the face lies.
+        reconstruction: G(w_p; θ*).
+        edited: G(w_p + a·d; θ*); the reconstruction itself where there is no edit.
+    """
+
+    placement: Placement
+    reconstruction: Image.Image
+    edited: Image.Image
 
 
 @torch.no_grad()
@@ -30,20 +46,18 @@ def render(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor) -> I
         return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws)))[0]
 
 
-def put_back(
-    picture: Image.Image, placement: Placement, reconstruction: Image.Image, edited: Image.Image
-) -> Image.Image:
-    """The whole photograph, changed only where an edit changed the face.
+def put_back(photograph: Photograph, faces: Sequence[EditedFace]) -> Image.Image:
+    """The whole photograph, changed only where an edit changed a face.
 
     Args:
-        picture: The photograph.
-        placement: Where in the photograph the face lies.
-        reconstruction: G(w_p; θ*).
-        edited: G(w_p + a·d; θ*); the reconstruction itself gives the photograph, bit for bit.
+        photograph: The photograph.
+        faces: Its faces. Where squares overlap, the smaller face, which is farther away, is put back first.
     """
-    if edited is reconstruction:
-        return picture.copy()
-    return Compositor(picture, placement.quad, reconstruction)(edited)
+    picture = photograph.picture
+    for face in sorted(faces, key=lambda face: face.placement.side):
+        if face.edited is not face.reconstruction:
+            picture = Compositor(picture, face.placement.quad, face.reconstruction)(face.edited)
+    return photograph.with_edit(picture)
 
 
 def apply_edits(
