@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -30,6 +31,8 @@ Array = NDArray[Any]
 
 # Height and width, in pixels, at which flow and masks are computed.
 _SMALL = 256
+# Rows of the photograph that are worked on at once.
+_STRIP = 256
 # Half axes of the ellipse inside which an edit acts fully, and of the ellipse outside which it does not act, as shares
 # of the aligned square's side: FFHQ's alignment puts every face at the same place.
 _FULLY, _NOT = (0.30, 0.36), (0.48, 0.49)
@@ -90,12 +93,15 @@ class Compositor:
         photograph: P, mode RGB.
         quad: Corners of the aligned square; see `Placement`.
         reconstruction: r, mode RGB, square.
+        occluded: Where something lies before the face, 0 to 1 [S, S], that no edit may change; see `find_occluders`.
 
     Raises:
         InputError: The square lies outside the photograph.
     """
 
-    def __init__(self, photograph: Image.Image, quad: Any, reconstruction: Image.Image) -> None:
+    def __init__(
+        self, photograph: Image.Image, quad: Any, reconstruction: Image.Image, occluded: Array | None = None
+    ) -> None:
         self._photograph, corners = np.asarray(photograph), np.asarray(quad, dtype=np.float64)
         low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
         high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, photograph.size)
@@ -111,7 +117,7 @@ class Compositor:
         # Vectors along two sides of the aligned square, and the top left corner, in the crop's pixels.
         self._sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], 1)  # [2, 2]
         self._corner = corners[0] - low
-        self._head = _head(_SMALL)
+        self._head = _head(_SMALL) if occluded is None else _head(_SMALL) * (1 - occluded)
         centres = np.arange(len(self._r), dtype=np.float32)
         self._grid = np.stack(np.meshgrid(centres, centres), 2)  # [R, R, 2], x and y
 
@@ -141,20 +147,47 @@ class Compositor:
         mask *= self._head + (1 - self._head) * _ramp(size, *_BESIDE)
         unexplained = mask * _ramp(size, *_UNEXPLAINED)
         taken, given_up = (self._resize(part, side)[..., None] for part in (mask, unexplained))
-        appearance = self._place(taken * difference + given_up * r_bent)
-        # 3. Transfer to the photograph: (1 − k) · W + U(m · (e' − r') + k · r').
-        moved = bent @ self._sides.T.astype(np.float32)
-        guide = self._place(np.dstack([moved, unexplained, changed * self._head]))
-        result = self._bend(guide[..., :2])
-        cv2.multiply(result, cv2.merge([1 - guide[..., 2]] * 3), dst=result)
-        cv2.add(result, appearance, dst=result)
+        appearance = taken * difference + given_up * r_bent
+        # 3. Transfer to the photograph, strip by strip.
+        acts = changed * self._head
+        guide = np.dstack([bent @ self._sides.T.astype(np.float32), unexplained, acts])
+        picture = self._photograph.copy()
+        crop = picture[self._part]
+        for part in self._strips(acts > 0):
+            self._transfer(crop, part, appearance, guide)
+        return Image.fromarray(picture)
+
+    def _strips(self, where: Array) -> Iterator[tuple[slice, slice]]:
+        """Parts of the crop, of `_STRIP` rows at most, that cover the places [S, S]; whole crops need much memory."""
+        rows, columns = (np.flatnonzero(where.any(axis)) for axis in (1, 0))
+        if not len(rows):
+            return
+        # Corners of the rectangle around the places, one place wider, as shares of the square's side.
+        y, x = ((places[0] - 1, places[-1] + 2) for places in (rows, columns))
+        shares = np.array([(u, v) for u in x for v in y]) / len(where)
+        corners = shares @ self._sides.T + self._corner
+        left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
+        right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, self._crop.shape[1::-1])
+        for row in range(top, bottom, _STRIP):
+            yield slice(row, min(row + _STRIP, bottom)), slice(left, right)
+
+    def _transfer(self, crop: Array, part: tuple[slice, slice], appearance: Array, guide: Array) -> None:
+        """Write one part of the result, (1 − k) · W + U(m · (e' − r') + k · r'), into the crop.
+
+        Args:
+            crop: The crop to write into.
+            part: Rows and columns of the part.
+            appearance: m · (e' − r') + k · r', [R, R, 3].
+            guide: Displacement in the crop's pixels, k, and where anything changes at all, [S, S, 4].
+        """
+        placed = self._place(guide, part)
+        result = self._bend(placed[..., :2], part)
+        cv2.multiply(result, cv2.merge([1 - placed[..., 2]] * 3), dst=result)
+        cv2.add(result, self._place(appearance, part), dst=result)
         if self._is_grey:
             result = np.repeat(result.mean(2, keepdims=True), 3, 2)
         np.clip(np.rint(result, out=result), 0, 255, out=result)
-        crop = np.where(guide[..., 3:] > 0, result.astype(np.uint8), self._crop)
-        picture = self._photograph.copy()
-        picture[self._part] = crop
-        return Image.fromarray(picture)
+        np.copyto(crop[part], result.astype(np.uint8), where=placed[..., 3:] > 0)
 
     def _changes(self, e: Array) -> tuple[Array, Array]:
         """How much each place changed, 0 to 1 [S, S], and the flow from e to r in shares of the side [S, S, 2]."""
@@ -183,23 +216,23 @@ class Compositor:
         x, y = (np.ascontiguousarray(places[..., i], np.float32) for i in (0, 1))
         return cv2.remap(picture.astype(np.float32), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-    def _place(self, picture: Array) -> Array:
-        """U: map the aligned square to the photograph's crop; 0 outside the square. Filters when shrinking."""
+    def _place(self, picture: Array, part: tuple[slice, slice]) -> Array:
+        """U: map the aligned square to a part of the crop; 0 outside the square. Filters when shrinking."""
         side = len(picture)
         if (scale := float(np.hypot(*self._sides[:, 0])) / side) < 0.75:
             side = max(1, round(side * scale))
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        # Map pixel centres of the square to pixel centres of the crop.
-        linear = self._sides / side
-        matrix = np.column_stack([linear, self._corner + linear.sum(1) / 2])
-        height, width = self._crop.shape[:2]
-        return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        # Map pixel centres of the square to pixel centres of the part.
+        linear, (rows, columns) = self._sides / side, part
+        start = self._corner + linear.sum(1) / 2 - (columns.start, rows.start)
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        return cv2.warpAffine(picture, np.column_stack([linear, start]), size, flags=cv2.INTER_LINEAR)
 
-    def _bend(self, moved: Array) -> Array:
-        """W: warp the photograph's crop by the displacement `moved` [H, W, 2]; float32."""
-        height, width = moved.shape[:2]
-        x = moved[..., 0] + np.arange(width, dtype=np.float32)
-        y = moved[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    def _bend(self, moved: Array, part: tuple[slice, slice]) -> Array:
+        """W: warp a part of the photograph's crop by the displacement `moved` [H, W, 2]; float32."""
+        rows, columns = part
+        x = moved[..., 0] + np.arange(columns.start, columns.stop, dtype=np.float32)
+        y = moved[..., 1] + np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
         bent = cv2.remap(self._crop, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         return bent.astype(np.float32)
 

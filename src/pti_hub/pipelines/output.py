@@ -23,7 +23,7 @@ class PTIOutput:
             reconstruction, and what `latent_statistics` says of the pivot.
         personalizations: Tuned weights and pivots; given in place of a photograph, they are not computed again.
         aligned: The faces as the generator sees them; empty for identities.
-        projection: G(w_p; θ), the pivot in the original generator; empty for identities.
+        projection: G(w_p; θ), the pivot in the original generator; empty for identities without a photograph.
         photographs: The whole photographs, one entry per photograph, at their own size and in their own colours,
             changed only where the edits changed the faces; `pti_hub.images.save_image` writes them as they came, with
             EXIF data, colour profile and JPEG quality.

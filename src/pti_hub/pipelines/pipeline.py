@@ -102,7 +102,6 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                     output.aligned.extend(to_pil(learned.x))
                     run = run_folder_of(run_folder, scenes, i, subject)
                     learned = personalize(self, {SUBJECT: learned}, seed, progress, run)
-                    output.projection.append(render(self.generator, {}, self._pivot(learned, SUBJECT)))
                 # 3. Edit: G(w_p + a·d; θ*).
                 weights, pivot = add_deltas(self.generator, learned.deltas), self._pivot(learned, subject.name)
                 reconstruction = render(self.generator, weights, pivot)
@@ -110,10 +109,12 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 edited = render(self.generator, weights, ws) if applied else reconstruction
                 output.add(edited, reconstruction, applied, learned.metrics.get(subject.name, {}), learned)
                 if scene.photograph is not None:
-                    faces.append(EditedFace(learned.placements[subject.name], reconstruction, edited))
+                    projection = render(self.generator, {}, pivot)
+                    faces.append(EditedFace(learned.placements[subject.name], projection, reconstruction, edited))
+                    output.projection.append(projection)
             # 4. Home: the whole photograph, changed only where the edits changed its faces.
             if scene.photograph is not None:
-                output.photographs.append(put_back(scene.photograph, faces))
+                output.photographs.append(put_back(self, scene.photograph, faces))
         return output
 
     def invert(

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from pti_hub.edits import AnyEdit, AppliedEdit, Direction, YawEdit
 from pti_hub.errors import FaceError
-from pti_hub.faces import Compositor, FaceAnalyzer, Placement, head_pose, widest
+from pti_hub.faces import Compositor, FaceAnalyzer, Placement, find_occluders, head_pose, widest
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.images import Photograph, to_pil
+from pti_hub.logging import get_logger
 from pti_hub.optim import reused_memory
+from pti_hub.pipelines.components import Components
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +26,13 @@ class EditedFace:
 
     Attributes:
         placement: Where in the photograph the face lies.
+        projection: G(w_p; θ).
         reconstruction: G(w_p; θ*).
         edited: G(w_p + a·d; θ*); the reconstruction itself where there is no edit.
     """
 
     placement: Placement
+    projection: Image.Image
     reconstruction: Image.Image
     edited: Image.Image
 
@@ -46,17 +50,24 @@ def render(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor) -> I
         return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws)))[0]
 
 
-def put_back(photograph: Photograph, faces: Sequence[EditedFace]) -> Image.Image:
-    """The whole photograph, changed only where an edit changed a face.
+def put_back(components: Components, photograph: Photograph, faces: Sequence[EditedFace]) -> Image.Image:
+    """The whole photograph, changed only where an edit changed a face; what lies before a face stays as it is.
 
     Args:
+        components: The pipeline.
         photograph: The photograph.
         faces: Its faces. Where squares overlap, the smaller face, which is farther away, is put back first.
     """
     picture = photograph.picture
     for face in sorted(faces, key=lambda face: face.placement.side):
-        if face.edited is not face.reconstruction:
-            picture = Compositor(picture, face.placement.quad, face.reconstruction)(face.edited)
+        if face.edited is face.reconstruction:
+            continue
+        occluded = None
+        if components.aligns_faces:
+            occluded = find_occluders(components.projector_perceptual, face.reconstruction, face.projection)
+        if occluded is not None:
+            get_logger(__name__).info("something lies before a face, such as a hand: the edit leaves it as it is")
+        picture = Compositor(picture, face.placement.quad, face.reconstruction, occluded)(face.edited)
     return photograph.with_edit(picture)
 
 

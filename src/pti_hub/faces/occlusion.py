@@ -1,0 +1,83 @@
+"""Find what lies before a face: a hand, a microphone, a cup.
+
+A pivot's picture G(w_p; θ) shows the face without it, since the generator has hardly seen such things; only tuning
+forces them into the reconstruction. So they are where the reconstruction and the pivot's picture disagree inside the
+face, in the deep features of a VGG network: shallow features and colours disagree everywhere, deep ones where a part of
+a face is missing. Glasses and beards, which generators know, do not count.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from pti_hub.images import to_tensor
+from pti_hub.perceptual import LPIPS
+
+# Height and width, in pixels, at which pictures are compared, and of the result.
+_SMALL = 256
+# Layers of VGG whose distances are added: conv4_3 and conv5_3 after ReLU.
+_LAYERS = (3, 4)
+# Centre and half axes of the ellipse of the face, as shares of the aligned square's side.
+_CENTRE, _AXES = (0.5, 0.58), (0.22, 0.32)
+# Distance above which a place is surely occluded, and above which it belongs to an occluder that it adjoins. Unoccluded
+# faces were above the first in 3 % of the ellipse at most, hands and other things before a face in 13 % at least.
+_SURE, _MAYBE = 0.2, 0.12
+_LEAST = 0.07
+# Standard deviations, as shares of the side, by which a pivot's picture is blurred to be as soft as the photograph.
+_BLURS = (0.0, 0.006, 0.012, 0.024)
+# How far an occluder extends from what is surely occluded, up to which width gaps in it are closed, and how far an edit
+# fades out beside it, in pixels.
+_EXTENT, _GAP, _FADE = 45, 15, 10
+
+
+@torch.no_grad()
+def find_occluders(
+    perceptual: LPIPS, reconstruction: Image.Image, projection: Image.Image
+) -> NDArray[np.float32] | None:
+    """Find what lies before an aligned face.
+
+    Args:
+        perceptual: LPIPS network over VGG, for which the thresholds were chosen; with another, nothing is found.
+        reconstruction: G(w_p; θ*), or the aligned photograph; mode RGB, square.
+        projection: G(w_p; θ), mode RGB, square.
+
+    Returns:
+        Mask [256, 256]: 1 on the occluder, falling to 0 beside it; `None` if nothing lies before the face.
+    """
+    if perceptual.net != "vgg":
+        return None
+    # A blurred photograph disagrees with a sharp pivot's picture everywhere, unless that is blurred as much.
+    projections = [projection.filter(ImageFilter.GaussianBlur(sigma * projection.width)) for sigma in _BLURS]
+    scores = [_disagreement(perceptual, reconstruction, picture) for picture in projections]
+    score = min(scores, key=lambda score: float(np.median(score[_face()])))
+    sure = (score > _SURE) & _face()
+    if sure.sum() < _LEAST * _face().sum():
+        return None
+    near = cv2.distanceTransform((~sure).astype(np.uint8), cv2.DIST_L2, 5) < _EXTENT
+    _, parts = cv2.connectedComponents(((score > _MAYBE) & near).astype(np.uint8))
+    occluder = np.isin(parts, np.unique(parts[sure])).astype(np.uint8)
+    closed = cv2.morphologyEx(occluder, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP, _GAP)))
+    distance = cv2.distanceTransform((closed == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.clip(1 - distance / _FADE, 0, 1).astype(np.float32)
+
+
+def _disagreement(perceptual: LPIPS, a: Image.Image, b: Image.Image) -> NDArray[np.float32]:
+    """How far two pictures' deep features are apart at each place [S, S]."""
+    device = perceptual.mean.device
+    ours, theirs = (perceptual.target_features(to_tensor(picture, _SMALL).to(device)).layers for picture in (a, b))
+    score = np.zeros((_SMALL, _SMALL), np.float32)
+    for i in _LAYERS:
+        distance = (ours[i] - theirs[i]).square().sum(1)[0].cpu().numpy()  # [H, W]
+        score += cv2.resize(distance, (_SMALL, _SMALL), interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(score, (0, 0), 5).astype(np.float32)
+
+
+def _face() -> NDArray[np.bool_]:
+    """The ellipse of the face [S, S]."""
+    places = (np.arange(_SMALL) + 0.5) / _SMALL
+    (x, y), (width, height) = _CENTRE, _AXES
+    return np.hypot((places - x) / width, (places[:, None] - y) / height) < 1
