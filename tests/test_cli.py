@@ -47,14 +47,14 @@ def test_edit_writes_pictures_and_a_personalization(
     options = ["--edit", "smile", "--edit", "age=-3", "-m", folder]
     assert run(monkeypatch, "edit", photo, *options, "--out", tmp_path / "out") == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "photo_smile_age-3.png"}
-    assert {path.name for path in (tmp_path / "out" / "photo").iterdir()} == {
+    assert {path.name for path in (tmp_path / "out" / "photo" / "0").iterdir()} == {
         *("aligned.png", "projection.png", "reconstruction.png", "edited.png", "personalization", "run.json"),
     }
     assert "lpips" in capsys.readouterr().out
 
-    person = tmp_path / "out" / "photo" / "personalization"
+    person = tmp_path / "out" / "photo" / "0" / "personalization"
     assert run(monkeypatch, "edit", person, *options, "--photograph", photo, "--out", tmp_path / "again") == 0
-    for ours, theirs in (("photo/edited.png", "edited.png"), ("photo_smile_age-3.png",) * 2):
+    for ours, theirs in (("photo/0/edited.png", "edited.png"), ("photo_smile_age-3.png",) * 2):
         assert same(load_image(tmp_path / "out" / ours), load_image(tmp_path / "again" / theirs))
 
 
@@ -65,7 +65,21 @@ def test_the_next_edit_of_a_photograph_does_not_tune_again(
     assert run(monkeypatch, "edit", photo, "-e", "smile", *options) == 0
     monkeypatch.setattr("pti_hub.pipelines.inversion.project", lambda *args: pytest.fail("it is projected again"))
     assert run(monkeypatch, "edit", photo, "-e", "age=2", *options) == 0
-    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"photo_smile.png", "photo_age2.png"}
+    assert run(monkeypatch, "edit", photo, "-e", "age=2", "--face", "0", *options) == 0
+    names = {"photo_smile.png", "photo_age2.png", "photo_0_age2.png"}
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == names
+
+
+def test_a_long_name_is_cut_and_the_photograph_is_never_overwritten(
+    folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = photo.rename(tmp_path / f"{'a' * 220}.png")
+    for edit in ("smile", "age"):
+        assert run(monkeypatch, "edit", long, "-e", edit, "-m", folder, "--out", tmp_path) == 0
+    assert len({path.name for path in tmp_path.glob("a*.png")}) == 3
+    before = long.read_bytes()
+    assert run(monkeypatch, "edit", long, "-m", folder, "--out", tmp_path) == 0 or before == long.read_bytes()
+    assert before == long.read_bytes()
 
 
 def test_another_photograph_of_the_same_name_spoils_nothing(
@@ -92,13 +106,15 @@ def test_a_folder_of_photographs_is_edited_and_a_failure_is_no_end(
         load_image(photo).save(photos / name)
     (photos / "broken.jpg").write_bytes(photo.read_bytes()[:200])
     (photos / "notes.txt").write_text("not a picture")
+    (photos / "._ada.jpg").write_bytes(b"what macOS leaves there")
+    (photos / "more.jpg").mkdir()
     command = ["edit", photos, "-e", "smile", "-m", folder, "--out", tmp_path / "out"]
     assert run(monkeypatch, *command) == 1
     err = capsys.readouterr().err
     assert "broken.jpg' is damaged" in err
     assert f"1 of 4 photographs failed, see above; the others are in {tmp_path / 'out'}/" in err
     edited = {"ada_smile.png", "ada_smile.jpg", "bob_smile.webp"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {*edited, "ada-png", "ada-jpg", "bob"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*edited, "ada.png", "ada.jpg", "bob"}
 
     # The same command again does only what is missing.
     load_image(photo).save(photos / "broken.jpg")
@@ -195,7 +211,9 @@ def test_what_took_minutes_outlives_an_edit_that_fails(
     monkeypatch.setattr("pti_hub.pipelines.rendering.measure_yaw", lambda *args: 0.0)
     assert run(monkeypatch, "edit", photo, "--edit", "smile=60deg", "-m", folder, "--out", tmp_path / "out") == 1
     assert "comes no nearer" in capsys.readouterr().err
-    assert list(Personalization.from_pretrained(tmp_path / "out" / "photo" / "personalization").pivots) == ["subject"]
+    assert list(Personalization.from_pretrained(tmp_path / "out" / "photo" / "0" / "personalization").pivots) == [
+        "subject"
+    ]
 
 
 def test_an_angle_without_dlib_is_one_line_before_the_long_work(

@@ -11,7 +11,7 @@ from PIL import Image
 from support.needs import needs_dlib, needs_models
 from support.pictures import smooth_picture
 
-from pti_hub.errors import FaceError, MissingDependencyError, WeightsError
+from pti_hub.errors import FaceError, InputError, MissingDependencyError, WeightsError
 from pti_hub.faces import Face, FaceAnalyzer, choose, select
 from pti_hub.faces.detector import load_model
 
@@ -31,7 +31,7 @@ def test_several_faces_are_listed_with_how_to_choose() -> None:
     with pytest.raises(FaceError) as caught:
         select(faces)
     message = str(caught.value)
-    assert "face=0 at (10, 20, 50×60), face=1 at (200, 20, 50×60); choose one with face=" in message
+    assert "face=0 at (10, 20, 50×60), face=1 at (200, 20, 50×60); choose with face=" in message
     assert select(faces, 1) is faces[1]
 
 
@@ -47,6 +47,10 @@ def test_faces_are_chosen_by_number() -> None:
     assert choose(faces, 1) == [1]
     assert choose(faces, [2, 0, 2]) == [0, 2]
     assert choose(faces, "all") == [0, 1, 2]
+    assert choose(faces, np.array([1, 0])) == [0, 1]
+    assert choose(faces, np.int64(2)) == [2]
+    with pytest.raises(InputError, match=r"face=1\.0; expected the number of a face"):
+        choose(faces, 1.0)  # type: ignore[arg-type]
     with pytest.raises(FaceError, match="no face found"):
         choose([], "all")
 

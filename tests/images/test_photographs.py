@@ -91,6 +91,56 @@ def test_exif_data_is_kept_and_the_orientation_applied_once(tmp_path: Path) -> N
     assert np.abs(again).mean() < 1
 
 
+@pytest.mark.parametrize("suffixes", [(".tif", ".tif"), (".jpg", ".tif"), (".tif", ".jpg"), (".png", ".webp")])
+def test_exif_data_survives_in_every_format(tmp_path: Path, suffixes: tuple[str, str]) -> None:
+    before, after = (tmp_path / f"{name}{suffix}" for name, suffix in zip("ab", suffixes, strict=True))
+    smooth_picture(80, 60).save(before, exif=exif(1).tobytes())
+    photograph = read_photograph(before)
+    save_image(photograph.with_edit(photograph.picture), after)
+    with Image.open(after) as saved:
+        kept = saved.getexif()
+        assert kept[CAMERA] == "Camera 1"
+        assert kept.get_ifd(ExifTags.IFD.Exif)[int(ExifTags.Base.ISOSpeedRatings)] == 400
+        assert saved.size == (80, 60)
+
+
+def test_exif_data_too_long_for_a_jpeg_stays_in_a_png(tmp_path: Path) -> None:
+    data = exif(1)
+    data.get_ifd(ExifTags.IFD.Exif)[int(ExifTags.Base.MakerNote)] = bytes(70_000)
+    smooth_picture(80, 60).save(tmp_path / "a.png", exif=data)
+    photograph = read_photograph(tmp_path / "a.png")
+    for name in ("b.png", "b.jpg"):
+        save_image(photograph.with_edit(photograph.picture), tmp_path / name)
+    with Image.open(tmp_path / "b.png") as saved, Image.open(tmp_path / "b.jpg") as shorter:
+        assert saved.getexif()[CAMERA] == "Camera 1"
+        assert not shorter.getexif()
+
+
+def test_a_grainy_progressive_jpeg_can_be_written(tmp_path: Path) -> None:
+    grain = np.random.default_rng(0).normal(128, 60, (300, 400, 3)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(grain).save(tmp_path / "a.jpg", quality=99, subsampling=0)
+    photograph = read_photograph(tmp_path / "a.jpg")
+    picture = photograph.with_edit(photograph.picture)
+    picture.info["progressive"] = True
+    save_image(picture, tmp_path / "b.jpg")
+    assert load_image(tmp_path / "b.jpg").size == (400, 300)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_the_profile_of_a_screenshot_counts(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (8, 8), (40, 200, 40, 255) if mode == "RGBA" else 0).save(
+        tmp_path / "a.png", icc_profile=lab_like_profile()
+    )
+    if mode == "P":
+        palette = Image.new("P", (8, 8))
+        palette.putpalette([40, 200, 40])
+        palette.save(tmp_path / "a.png", icc_profile=lab_like_profile())
+    photograph = read_photograph(tmp_path / "a.png")
+    red, green, _ = np.asarray(photograph.picture)[0, 0].tolist()
+    assert red > 150 > green
+    assert np.asarray(photograph.with_edit(photograph.picture))[0, 0].tolist() == [40, 200, 40]
+
+
 def test_the_preview_of_the_unedited_photograph_is_left_out(tmp_path: Path) -> None:
     # A JPEG with a preview: a second EXIF directory that points to another JPEG.
     smooth_picture(16, 12).save(tmp_path / "preview.jpg")

@@ -95,6 +95,19 @@ def test_identities_are_edited_by_name(pipe: PTIPipeline, group: Image.Image) ->
     assert same(out.images[1], pipe.edit(cast, "smile")[1])
 
 
+def test_one_generator_is_of_one_face(face_pipe: PTIPipeline, group: Image.Image) -> None:
+    choice: Any = "all"
+    for method in (face_pipe.prepare, face_pipe.invert, face_pipe.personalize):
+        with pytest.raises(InputError, match=r"faces \[0, 1, 2\] were chosen; choose one here"):
+            method(group, face=choice)
+
+
+def test_numbers_of_faces_and_of_identities_are_not_mixed(face_pipe: PTIPipeline, group: Image.Image) -> None:
+    ada = face_pipe(group, face=0).personalization
+    with pytest.raises(InputError, match="edits by number are for photographs or for identities"):
+        face_pipe([ada, group], edit={0: "smile"})
+
+
 def test_faces_resume_one_by_one(
     face_pipe: PTIPipeline, group: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +121,7 @@ def test_faces_resume_one_by_one(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, FaceError, r"3 faces found: face=0 at .*choose one with face=.*or 'all'"),
+        ({}, FaceError, r"3 faces found: face=0 at .*choose with face="),
         ({"face": 3}, FaceError, "there is no face=3 among the 3 found"),
         ({"face": [0, 7]}, FaceError, "there is no face=7 among the 3 found"),
         ({"face": "left"}, InputError, "face='left'; expected the number of a face"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ from pti_hub.personalization import CONFIG_NAME, Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.storage import as_save_error
+
+_LONGEST_NAME = 200
+"""Longest name of a file, in bytes, without the suffix; most file systems allow 255 bytes in all."""
 
 _OF_A_FACE = re.compile(r"(?P<number>\d{1,3}):(?P<edit>.+)")
 
@@ -72,10 +76,10 @@ def edit(
 ) -> None:
     """Invert photographs, tune the generator to each face, and edit the photographs.
 
-    The edited photograph has the original's size, format and metadata, and is named after it and the edits:
-    outputs/photo_smile_age-2.jpg. The folder outputs/photo holds the personalisation and pictures of the face alone;
-    if there are several faces, it holds a numbered folder for each. What was tuned there is not tuned again, so the
-    next edit takes seconds, and the same command resumes after a kill.
+    The edited photograph has the original's size, format, colour profile and EXIF data, and is named after it, the
+    chosen faces and the edits: outputs/photo_smile_age-2.jpg. outputs/photo/0 holds the personalisation of face 0 and
+    pictures of the face alone. What was tuned there is not tuned again, so the next edit takes seconds, and the same
+    command resumes after a kill.
 
     In a folder of photographs all faces are edited unless --face says otherwise.
 
@@ -87,8 +91,11 @@ def edit(
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
     person = Personalization.from_pretrained(photo) if (photo / CONFIG_NAME).is_file() else None
     # Report invalid edits before the long work.
-    pipe.parse([_OF_A_FACE.sub(r"\g<edit>", edit) for edit in edits or []], [] if person is None else [person])
+    texts = [match["edit"] if (match := _OF_A_FACE.fullmatch(edit)) else edit for edit in edits or []]
+    pipe.parse(texts, [] if person is None else [person])
     job = _Job(pipe, edits or [], out, chosen, "auto" if align else False, seed)
+    if person is not None and face is not None:
+        raise InputError(f"--face is for photographs; for identities of {photo} give --edit 0:smile, counted from 0")
     if person is not None:
         _edit_person(job, photo, person, photograph)
     elif photograph is not None:
@@ -106,7 +113,7 @@ def faces(
         Path | None, typer.Option(help="Picture to write; outputs/PHOTO_faces with the photograph's suffix by default.")
     ] = None,
 ) -> None:
-    """Find the faces in a photograph, and draw the numbers on it by which edit --face knows them."""
+    """Find the faces in a photograph, and draw on it the numbers that edit --face takes."""
     path = out or Path("outputs") / f"{photo.stem}_faces{_suffix(photo)}"
     picture = load_image(photo)
     found = FaceAnalyzer().detect(picture)
@@ -126,18 +133,17 @@ def _edit_photograph(job: _Job, photo: Path, name: str) -> None:
     edits = _by_face(job.edits)
     numbers = job.face or (sorted(int(key) for key in edits) if isinstance(edits, dict) else None)
     folder = job.out / name
-    # A face that is edited alone has the folder that it has among others.
-    run = folder / str(numbers[0]) if isinstance(numbers, list) and len(numbers) == 1 else folder
+    path = job.out / _edited_name(photo, job.edits, job.face)
+    if path.resolve() == photo.resolve():
+        raise InputError(f"{path} is the photograph itself; give another --out")
+    # The only face of a photograph has the folder that it would have if it were chosen.
+    run = folder / "0" if numbers is None else folder
     result = job.pipe(photo, edits, align=job.align, face=numbers, seed=job.seed, run_folder=run)
     if job.edits:
-        path = job.out / _edited_name(photo, job.edits)
         save_image(result.photographs[0], path)
         tqdm.write(f"{path}")
-    count = len(result.images)
-    folders = (
-        [run] if count == 1 else [folder / str(i) for i in (numbers if isinstance(numbers, list) else range(count))]
-    )
-    for i, place in enumerate(folders):
+    shown = numbers if isinstance(numbers, list) else range(len(result.images))
+    for i, place in enumerate(folder / str(number) for number in shown):
         _save_face(result, i, place, "", bool(job.edits))
         save_image(result.aligned[i], place / "aligned.png")
         save_image(result.projection[i], place / "projection.png")
@@ -217,14 +223,18 @@ def _suffix(photo: Path) -> str:
     return photo.suffix if photo.suffix.lower() in STILL else ".png"
 
 
-def _edited_name(photo: Path, edits: Sequence[str]) -> str:
-    """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`."""
+def _edited_name(photo: Path, edits: Sequence[str], faces: list[int] | Literal["all"] | None = None) -> str:
+    """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; chosen faces follow the photograph's name."""
+    chosen = ["-".join(map(str, faces))] if isinstance(faces, list) else []
     parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=", "")).strip("-") for edit in edits]
-    name = "_".join([photo.stem, *parts]).encode()[:200].decode(errors="ignore")
+    name = "_".join([photo.stem, *chosen, *parts])
+    if len(name.encode()) > _LONGEST_NAME:
+        digest = hashlib.sha256("\n".join(edits).encode()).hexdigest()[:8]
+        name = f"{name.encode()[: _LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
     return f"{name}{_suffix(photo)}"
 
 
 def _folder_names(photos: Sequence[Path]) -> list[str]:
     """A name for the folder of each photograph: without the suffix, unless two would share it."""
     stems = [photo.stem.casefold() for photo in photos]
-    return [p.stem if stems.count(p.stem.casefold()) == 1 else p.name.replace(".", "-") for p in photos]
+    return [p.stem if stems.count(p.stem.casefold()) == 1 else p.name for p in photos]

@@ -141,18 +141,19 @@ def choose(faces: Sequence[Face], choice: FaceChoice = None) -> list[int]:
         FaceError: There is no such face, there is none at all, or there are several and `choice` is `None`.
         InputError: The choice is none of these.
     """
-    if choice is None or (isinstance(choice, int) and not isinstance(choice, bool)):
-        select(faces, choice)
-        return [choice or 0]
-    if choice == "all":
+    if choice is None:
+        select(faces)
+        return [0]
+    if isinstance(choice, str) and choice == "all":
         select(faces, 0)
         return list(range(len(faces)))
-    numbers = [] if isinstance(choice, (str, bool)) else list(choice)
-    if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+    several: Any = choice if isinstance(choice, (list, tuple, set, range, np.ndarray)) else [choice]
+    if len(several) == 0 or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in several):
         raise InputError(f"face={choice!r}; expected the number of a face, numbers such as [0, 2], or 'all'")
+    numbers = sorted({int(number) for number in several})
     for number in numbers:
         select(faces, number)
-    return sorted(set(numbers))
+    return numbers
 
 
 def _explain(faces: Sequence[Face], face: int | None) -> str:
@@ -162,7 +163,7 @@ def _explain(faces: Sequence[Face], face: int | None) -> str:
         for i, (left, top, right, bottom) in enumerate(f.box for f in faces)
     )
     if face is None:
-        return f"{len(faces)} faces found: {boxes}; choose one with face= (--face on the command line), or 'all'"
+        return f"{len(faces)} faces found: {boxes}; choose with face= (--face on the command line)"
     return f"there is no face={face} among the {len(faces)} found: {boxes}"
 
 

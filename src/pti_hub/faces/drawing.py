@@ -16,7 +16,7 @@ def draw_numbers(picture: Image.Image, faces: Sequence[Face]) -> Image.Image:
 
     Args:
         picture: A picture of mode RGB.
-        faces: Faces of the picture, in the order that numbers them.
+        faces: Faces of the picture, numbered in this order.
 
     Returns:
         A copy of the picture with the frames.

@@ -1,7 +1,7 @@
 """Find what lies before a face: a hand, a microphone, a cup.
 
-A pivot's picture G(w_p; θ) shows the face without it, since the generator has hardly seen such things; only tuning
-forces them into the reconstruction. So they are where the reconstruction and the pivot's picture disagree inside the
+A pivot's picture G(w_p; θ) shows the face without such things, since the generator has hardly seen them. They enter the
+reconstruction only through tuning. So an occluder is where the reconstruction and the pivot's picture differ inside the
 face, in the deep features of a VGG network: shallow features and colours disagree everywhere, deep ones where a part of
 a face is missing. Glasses and beards, which generators know, do not count.
 """
@@ -45,7 +45,7 @@ def find_occluders(
     """Find what lies before an aligned face.
 
     Args:
-        perceptual: LPIPS network over VGG, for which the thresholds were chosen; with another, nothing is found.
+        perceptual: LPIPS over VGG, for which the thresholds were chosen; with another network the result is `None`.
         reconstruction: G(w_p; θ*), or the aligned photograph; mode RGB, square.
         projection: G(w_p; θ), mode RGB, square.
 

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pti_hub.logging import get_logger
 
-_LONGEST_EXIF = 65_000
-"""Longest EXIF data, in bytes, that fits into a JPEG file."""
+_RGB_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
+"""Modes whose colours a profile of RGB colours describes."""
+
+_TIFF_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "Copyright")
+"""Tags of TIFF files that describe the photograph; others describe the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,7 @@ class Photograph:
         native: The photograph in the colours of its file, mode RGB; `picture` itself if the file is in sRGB.
         info: What `save_image` writes beside the pixels: `"icc_profile"`, `"exif"` (without orientation and without the
             preview, which would show the unedited photograph), `"dpi"`; `"qtables"`, `"subsampling"` and
-            `"progressive"` of a JPEG file; `"grey"` for a file in shades of grey.
+            `"progressive"` of a JPEG file; `"grey"`, whether the file is to be in shades of grey.
     """
 
     picture: Image.Image
@@ -76,7 +80,7 @@ def photograph_from(image: Image.Image, rgb: Image.Image, file: Image.Image) -> 
     """
     info: dict[str, Any] = {}
     profile, native, picture = image.info.get("icc_profile"), rgb, rgb
-    if image.mode == "RGB" and profile:
+    if image.mode in _RGB_MODES and profile:
         picture = _to_srgb(rgb, profile)
         if picture is rgb or _is_reversible(profile):
             info["icc_profile"] = profile
@@ -84,12 +88,13 @@ def photograph_from(image: Image.Image, rgb: Image.Image, file: Image.Image) -> 
             native = picture
     elif image.mode == "L":
         info |= {"grey": True, **({"icc_profile": profile} if profile else {})}
-    if exif := _exif(image):
+    if exif := _exif(image, file):
         info["exif"] = exif
     if "dpi" in image.info:
         info["dpi"] = image.info["dpi"]
     if isinstance(file, JpegImageFile) and image.mode in ("RGB", "L"):
-        info["qtables"] = {key: list(table) for key, table in file.quantization.items()}
+        if sorted(file.quantization) == list(range(len(file.quantization))):
+            info["qtables"] = {key: list(table) for key, table in file.quantization.items()}
         info["progressive"] = bool(file.info.get("progressive"))
         if (subsampling := get_sampling(file)) >= 0:
             info["subsampling"] = subsampling
@@ -135,14 +140,25 @@ def _is_reversible(profile: bytes) -> bool:
     return True
 
 
-def _exif(image: Image.Image) -> bytes | None:
+def _exif(image: Image.Image, file: Image.Image) -> bytes | None:
     """EXIF data of an upright picture without its orientation and its preview; `None` if there is none."""
     try:
-        exif = image.getexif()
+        exif = _tiff_exif(file) if isinstance(file, TiffImageFile) else image.getexif()
         exif.pop(ExifTags.Base.Orientation, None)
-        # Pillow writes no preview.
-        data = exif.tobytes() if len(exif) else b""
+        # `tobytes` leaves the preview, in a directory of its own, out.
+        return exif.tobytes() if len(exif) else None
     except Exception as error:  # Cameras write nearly anything.
         get_logger(__name__).warning("EXIF data is damaged and will be missing in the edited photograph: %s", error)
         return None
-    return data if 0 < len(data) < _LONGEST_EXIF else None
+
+
+def _tiff_exif(file: TiffImageFile) -> Image.Exif:
+    """EXIF data of a TIFF file, whose tags also say how its pixels are stored."""
+    tags, kept = file.getexif(), Image.Exif()
+    for name in _TIFF_TAGS:
+        if (value := tags.get(ExifTags.Base[name])) is not None:
+            kept[ExifTags.Base[name]] = value
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if values := tags.get_ifd(directory):
+            kept[directory] = dict(values)
+    return kept

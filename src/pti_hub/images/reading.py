@@ -67,7 +67,12 @@ def read_photograph(image: ImageInput) -> Photograph:
 
 def find_pictures(folder: Path) -> list[Path]:
     """Files in a folder whose suffixes are in `PICTURE_SUFFIXES`, sorted by name; sub-folders are not searched."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    # macOS writes ._NAME.jpg beside NAME.jpg where its own attributes have no place.
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
 
 
 def _read_file(path: Path) -> Photograph:

@@ -13,6 +13,7 @@ from PIL import Image
 from pti_hub.errors import ImageError, MissingDependencyError
 from pti_hub.images.heic import HEIC_SUFFIXES, support_heic
 from pti_hub.images.tensors import require_rgb
+from pti_hub.logging import get_logger
 from pti_hub.storage import replaced_file
 
 STILL = {
@@ -23,6 +24,9 @@ STILL = {
 
 ANIMATED = {".gif": "GIF", ".mp4": "MP4"}
 """File formats of animations, by suffix."""
+
+_LONGEST_EXIF = 65_500
+"""Longest EXIF data, in bytes, that fits into a JPEG file."""
 
 _LANCZOS = Image.Resampling.LANCZOS
 
@@ -48,7 +52,11 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     if image.info.get("grey"):
         image = image.convert("L")
     with _replaced_picture(Path(path)) as partial:
-        image.save(partial, format=file_format, **options)
+        try:
+            image.save(partial, format=file_format, **options)
+        except OSError:
+            # Pillow's buffer is too small for some progressive files; a full disk fails again.
+            image.save(partial, format=file_format, **(options | {"progressive": False}))
 
 
 def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Image:
@@ -152,10 +160,13 @@ def _options(image: Image.Image, file_format: str) -> dict[str, Any]:
         return {}
     info = image.info
     options: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if key in info}
+    if file_format == "JPEG" and len(options.get("exif", b"")) > _LONGEST_EXIF:
+        get_logger(__name__).warning("EXIF data of %d bytes is too long for a JPEG file", len(options.pop("exif")))
     if file_format == "JPEG" and "qtables" in info:
         return options | {key: info[key] for key in ("qtables", "subsampling", "progressive") if key in info}
     if file_format == "TIFF":
-        return options | {"compression": "tiff_lzw"}
+        # Pillow can't write EXIF data into compressed files.
+        return options if "exif" in options else options | {"compression": "tiff_lzw"}
     return options if file_format == "PNG" else options | {"quality": 95}
 
 

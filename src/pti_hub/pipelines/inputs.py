@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
@@ -19,6 +19,8 @@ from pti_hub.images import ImageInput, Photograph, read_photograph, to_tensor
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.identities import loaded_names
 from pti_hub.storage import picture_digest, tensor_digest
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,20 @@ def read_targets(
     return photograph, targets
 
 
+def read_face(components: Components, image: ImageInput, align: Align, face: int | None) -> AlignedFace:
+    """As `read_faces`, for one face."""
+    return _only(read_faces(components, image, align, face)[1])
+
+
 def read_target(components: Components, image: ImageInput, align: Align, face: int | None) -> Target:
-    """Read a photograph and find what is to be learned from one face; arguments and errors as of `read_faces`."""
-    return next(iter(read_targets(components, image, align, face)[1].values()))
+    """As `read_targets`, for one face."""
+    return _only(read_targets(components, image, align, face)[1])
+
+
+def _only(faces: Mapping[int, _T]) -> _T:
+    if len(faces) != 1:
+        raise InputError(f"faces {list(faces)} were chosen; choose one here")
+    return next(iter(faces.values()))
 
 
 def name_photographs(images: Mapping[str, ImageInput | Sequence[ImageInput]]) -> dict[str, ImageInput]:

@@ -24,7 +24,7 @@ from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.identities import require_identities
-from pti_hub.pipelines.inputs import Target, name_photographs, read_faces, read_target
+from pti_hub.pipelines.inputs import Target, name_photographs, read_face, read_target
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
@@ -70,7 +70,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
                 clearly visible step; `"pose=5deg"` turns the head by 5 degrees. `pti_hub.edits.EditParser` lists all
                 that can be named: GANSpace, SeFa, style mixing, ranges of layers. A dict gives each face its own
-                edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by number, or by name of the identity.
+                edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by the number of the face in each photograph; of
+                identities, by name or by place in the call.
             photograph: For identities, the photograph that they were tuned on: the edits are put into it.
             align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
                 photographs that are not aligned yet.
@@ -78,7 +79,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 or `"all"`; by default those that `edit` has numbers for.
             seed: Seed of everything random.
             run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill and
-                gives the same bits. Several photographs, and several faces, have numbered folders inside it.
+                gives the same bits. Several photographs, and faces that were chosen, have numbered folders inside it.
             callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU:
                 on an accelerator that costs a synchronisation per step.
 
@@ -218,7 +219,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: It can't be read (`ImageError`), or holds no or several faces (`FaceError`).
         """
-        return next(iter(read_faces(self, image, align, face)[1].values())).picture
+        return read_face(self, image, align, face).picture
 
     def _pivot(self, personalization: Personalization, name: str) -> Tensor:
         """w_p `[1, w_dim]` or `[1, num_ws, w_dim]` on the pipeline's device."""

@@ -22,7 +22,7 @@ EditsByFace: TypeAlias = "EditInput | Mapping[int | str, EditInput]"
 """Edits for all faces, or by the number of a face or the name of an identity."""
 
 SUBJECT = "subject"
-"""What the pivot of a face is called that nobody has named."""
+"""Name of the pivot of a face without a name."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Subject:
     """One face to edit.
 
     Attributes:
-        number: Of the face in the photograph; of an identity, in the call.
+        number: Of a photograph's face, the number in that photograph; of an identity, the place in the call.
         edits: The edits of the face, in order; there may be none.
         source: What is to be learned, or what was learned before.
         name: Name of the face's pivot.
@@ -49,10 +49,12 @@ class Scene:
     Attributes:
         photograph: The photograph; `None` for identities without one.
         subjects: The faces; at least one.
+        is_chosen: Whether the faces were chosen among those of the photograph.
     """
 
     photograph: Photograph | None
     subjects: list[Subject]
+    is_chosen: bool = False
 
 
 def read_scenes(
@@ -68,7 +70,7 @@ def read_scenes(
     Args:
         components: The pipeline.
         items: Personalisations, names of loaded identities, or photographs.
-        edit: Edits for all faces, or by face. Where the faces are not chosen, those that are named are.
+        edit: Edits for all faces, or by face. If `face` is `None`, the faces that `edit` has numbers for are chosen.
         photograph: For identities, the photograph that all of them were tuned on.
         align: As in `PTIPipeline.__call__`.
         face: As in `PTIPipeline.__call__`.
@@ -80,6 +82,8 @@ def read_scenes(
     given = [item for item in items if isinstance(item, Personalization)]
     edits = _parse(components, edit, given)
     known = [find_identities(components, item) for item in items]
+    if isinstance(edits, dict) and any(known) and not all(known) and any(isinstance(key, int) for key in edits):
+        raise InputError("edits by number are for photographs or for identities; give the two in separate calls")
     if photograph is not None:
         if not all(known):
             raise InputError("photograph= is for identities that were tuned before; a photograph brings itself")
@@ -98,10 +102,10 @@ def read_scenes(
 
 
 def run_folder_of(folder: str | Path | None, scenes: Sequence[Scene], i: int, subject: Subject) -> Path | None:
-    """The run folder of one face: numbered if there are several photographs, and several faces in its photograph."""
+    """The run folder of one face: numbered if there are several photographs, and if the face was chosen."""
     if folder is None:
         return None
-    return Path(folder, *[str(i)] * (len(scenes) > 1), *[str(subject.number)] * (len(scenes[i].subjects) > 1))
+    return Path(folder, *[str(i)] * (len(scenes) > 1), *[str(subject.number)] * scenes[i].is_chosen)
 
 
 _Edits: TypeAlias = "list[AnyEdit] | dict[int | str, list[AnyEdit]]"
@@ -119,7 +123,8 @@ def _photograph(components: Components, image: ImageInput, edits: _Edits, align:
     if face is None and isinstance(edits, dict):
         face = [key for key in edits if isinstance(key, int)] or None
     photograph, targets = read_targets(components, image, align, face)
-    return Scene(photograph, [Subject(i, _edits_of(edits, i, SUBJECT), x) for i, x in targets.items()])
+    subjects = [Subject(i, _edits_of(edits, i, SUBJECT), x) for i, x in targets.items()]
+    return Scene(photograph, subjects, face is not None)
 
 
 def _identities(found: Sequence[Identities], edits: _Edits, first: int = 0) -> list[Subject]:
