@@ -35,7 +35,10 @@ _SMALL = 256
 _STRIP = 256
 # Half axes of the ellipse inside which an edit acts fully, and of the ellipse outside which it does not act, as shares
 # of the aligned square's side: FFHQ's alignment puts every face at the same place.
-_FULLY, _NOT = (0.30, 0.36), (0.48, 0.49)
+_FULLY, _NOT = (0.40, 0.36), (0.60, 0.50)
+# Distance from the square's border, as a share of the side, from which on an edit may act fully: a turned head reaches
+# nearly to the border, and an ear that moves by less than the face would be stretched.
+_BORDER = 0.06
 # Share of the full warp from which on the difference in appearance is added completely: half a contour looks like a
 # ghost.
 _APPEARS = 0.35
@@ -117,7 +120,7 @@ class Compositor:
         # Vectors along two sides of the aligned square, and the top left corner, in the crop's pixels.
         self._sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], 1)  # [2, 2]
         self._corner = corners[0] - low
-        self._head = _head(_SMALL) if occluded is None else _head(_SMALL) * (1 - occluded)
+        self._head = _head(_SMALL) if occluded is None else _head(_SMALL) * (1 - occluded.astype(np.float32))
         centres = np.arange(len(self._r), dtype=np.float32)
         self._grid = np.stack(np.meshgrid(centres, centres), 2)  # [R, R, 2], x and y
 
@@ -257,4 +260,6 @@ def _head(side: int) -> Array:
     places = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
     inner, outer = (np.hypot(places / x, places[:, None] / y) for x, y in (_FULLY, _NOT))
     # Position between the outer ellipse (0) and the inner one (1).
-    return _ramp((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1).astype(np.float32)
+    acts = _ramp((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1)
+    inwards = _ramp(0.5 - np.abs(places), 0, _BORDER)
+    return (acts * inwards * inwards[:, None]).astype(np.float32)
