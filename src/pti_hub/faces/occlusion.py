@@ -32,7 +32,7 @@ _BEST, _SURE, _LEAST = 0.1, 0.14, 0.1
 # Distance above which a place belongs to an occluder that it adjoins.
 _MAYBE = 0.12
 # Standard deviations, as shares of the side, by which a pivot's picture is blurred to be as soft as the photograph.
-_BLURS = (0.0, 0.006, 0.012, 0.024)
+_BLURS = (0.006, 0.012, 0.024)
 # How far an occluder extends from what is surely occluded, up to which width gaps in it are closed, and how far an edit
 # fades out beside it, in pixels.
 _EXTENT, _GAP, _FADE = 45, 15, 10
@@ -54,23 +54,31 @@ def find_occluders(
     """
     if perceptual.net != "vgg":
         return None
-    face, target = _face(), perceptual.target_features(_small(perceptual, reconstruction))
+    target = perceptual.target_features(_small(perceptual, reconstruction))
+    score = _disagreement(target, perceptual.target_features(_small(perceptual, projection)))
+    if not _surely(score).any():
+        return None
     # A blurred photograph disagrees with a sharp pivot's picture everywhere, unless that is blurred as much.
     projections = [projection.filter(ImageFilter.GaussianBlur(sigma * projection.width)) for sigma in _BLURS]
-    scores = [_disagreement(target, perceptual.target_features(_small(perceptual, p))) for p in projections]
-    softness = int(np.argmin([np.median(score[face]) for score in scores]))
-    if softness == len(_BLURS) - 1:
-        return None  # too soft to tell an occluder from what is blurred
-    score = scores[softness]
-    sure = (score - np.quantile(score[face], _BEST) > _SURE) & face
-    if sure.sum() < _LEAST * face.sum():
-        return None
+    blurred = [_disagreement(target, perceptual.target_features(_small(perceptual, p))) for p in projections]
+    scores = [score, *blurred]
+    softness = int(np.argmin([np.median(score[_face()]) for score in scores]))
+    score, sure = scores[softness], _surely(scores[softness])
+    if softness == len(_BLURS) or not sure.any():
+        return None  # nothing but blur, or too soft to tell
     near = cv2.distanceTransform((~sure).astype(np.uint8), cv2.DIST_L2, 5) < _EXTENT
     _, parts = cv2.connectedComponents(((score > _MAYBE) & near).astype(np.uint8))
     occluder = np.isin(parts, np.unique(parts[sure])).astype(np.uint8)
     closed = cv2.morphologyEx(occluder, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP, _GAP)))
     distance = cv2.distanceTransform((closed == 0).astype(np.uint8), cv2.DIST_L2, 5)
     return np.clip(1 - distance / _FADE, 0, 1).astype(np.float32)
+
+
+def _surely(score: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a face is surely occluded [S, S]; nowhere if that is too small a part of the face."""
+    face = _face()
+    sure = (score - np.quantile(score[face], _BEST) > _SURE) & face
+    return sure if sure.sum() >= _LEAST * face.sum() else np.zeros_like(sure)
 
 
 def _small(perceptual: LPIPS, picture: Image.Image) -> Tensor:
