@@ -36,9 +36,9 @@ _STRIP = 256
 # Half axes of the ellipse inside which an edit acts fully, and of the ellipse outside which it does not act, as shares
 # of the aligned square's side: FFHQ's alignment puts every face at the same place.
 _FULLY, _NOT = (0.40, 0.36), (0.60, 0.50)
-# Distance from the square's border, as a share of the side, from which on an edit may act fully: a turned head reaches
-# nearly to the border, and an ear that moves by less than the face would be stretched.
-_BORDER = 0.06
+# Distances from the square's border, as shares of the side, up to which an edit does not act and from which on it may
+# act fully: a turned head reaches nearly to the border, and an ear that moves by less than the face would be stretched.
+_BORDER = (0.008, 0.06)
 # Share of the full warp from which on the difference in appearance is added completely: half a contour looks like a
 # ghost.
 _APPEARS = 0.35
@@ -261,5 +261,5 @@ def _head(side: int) -> Array:
     inner, outer = (np.hypot(places / x, places[:, None] / y) for x, y in (_FULLY, _NOT))
     # Position between the outer ellipse (0) and the inner one (1).
     acts = _ramp((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1)
-    inwards = _ramp(0.5 - np.abs(places), 0, _BORDER)
+    inwards = _ramp(0.5 - np.abs(places), *_BORDER)
     return (acts * inwards * inwards[:, None]).astype(np.float32)
