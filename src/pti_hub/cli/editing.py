@@ -97,7 +97,7 @@ def edit(
     if person is not None and face is not None:
         raise InputError(f"--face is for photographs; for identities of {photo} give --edit 0:smile, counted from 0")
     if person is not None:
-        _edit_person(job, photo, person, photograph)
+        _edit_person(job, person, photograph)
     elif photograph is not None:
         raise InputError(f"--photograph is for personalisations; {photo} is none")
     elif photo.is_dir():
@@ -173,7 +173,7 @@ def _edit_folder(job: _Job, folder: Path) -> None:
         raise InputError(f"{failed} of {len(photos)} photographs failed, see above; the others are in {job.out}/")
 
 
-def _edit_person(job: _Job, folder: Path, person: Personalization, photograph: Path | None) -> None:
+def _edit_person(job: _Job, person: Personalization, photograph: Path | None) -> None:
     """Edit identities that were tuned before, in their photograph if it is given."""
     result = job.pipe(person, _by_face(job.edits), photograph=photograph)
     with as_save_error(job.out):

@@ -25,9 +25,8 @@ _SMALL = 256
 _LAYERS = (3, 4)
 # Centre and half axes of the ellipse of the face, as shares of the aligned square's side.
 _CENTRE, _AXES = (0.5, 0.58), (0.22, 0.32)
-# A place is surely occluded if its distance exceeds, by so much, the distance in the tenth of the face that agrees
-# best.
-# That was so in 5 % of the ellipse at most in free faces, and in 18 % at least behind hands and other things.
+# A place is surely occluded if its distance exceeds by `_SURE` what a tenth of the face stays below (`_BEST`). In free
+# faces at most 5 % of the ellipse did, behind hands and other things at least 18 %; `_LEAST` lies between.
 _BEST, _SURE, _LEAST = 0.1, 0.14, 0.1
 # Distance above which a place belongs to an occluder that it adjoins.
 _MAYBE = 0.12

@@ -15,6 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pti_hub.logging import get_logger
+from pti_hub.storage import picture_digest
 
 _RGB_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
 """Modes whose colours a profile of RGB colours describes."""
@@ -38,6 +39,11 @@ class Photograph:
     picture: Image.Image
     native: Image.Image
     info: Mapping[str, Any] = field(default_factory=lambda: types.MappingProxyType({}))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of the pixels of `native`, by which the photograph is known again."""
+        return picture_digest(self.native)
 
     def with_edit(self, edited: Image.Image) -> Image.Image:
         """The photograph after an edit, in the colours of its file, with `info`.

@@ -55,6 +55,8 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         try:
             image.save(partial, format=file_format, **options)
         except OSError:
+            if not options.get("progressive"):
+                raise
             # Pillow's buffer is too small for some progressive files; a full disk fails again.
             image.save(partial, format=file_format, **(options | {"progressive": False}))
 

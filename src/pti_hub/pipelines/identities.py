@@ -9,7 +9,6 @@ from pti_hub.errors import InputError
 from pti_hub.images import Photograph
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
-from pti_hub.storage import picture_digest
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def in_photograph(identities: Identities, photograph: Photograph) -> Identities:
     Raises:
         InputError: None of them was.
     """
-    size, digest = photograph.native.size, picture_digest(photograph.native)
+    size, digest = photograph.native.size, photograph.digest
     known = {name: p for name, p in identities.personalization.placements.items() if name in identities.names}
     names = [name for name, p in known.items() if (p.size, p.digest) == (size, digest)]
     if not known:

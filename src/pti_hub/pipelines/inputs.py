@@ -18,7 +18,7 @@ from pti_hub.faces import Align, AlignedFace, FaceChoice, Placement, aligned_fac
 from pti_hub.images import ImageInput, Photograph, read_photograph, to_tensor
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.identities import loaded_names
-from pti_hub.storage import picture_digest, tensor_digest
+from pti_hub.storage import tensor_digest
 
 _T = TypeVar("_T")
 
@@ -81,7 +81,7 @@ def read_targets(
 ) -> tuple[Photograph, dict[int, Target]]:
     """Read a photograph and find what is to be learned from it, by the number of the face; see `read_faces`."""
     photograph, faces = read_faces(components, image, align, face)
-    size, digest, targets = photograph.native.size, picture_digest(photograph.native), {}
+    size, digest, targets = photograph.native.size, photograph.digest, {}
     for number, aligned in faces.items():
         x = to_tensor(aligned.picture, components.generator.resolution).to(components.device)
         quad = tuple((float(x), float(y)) for x, y in aligned.quad)
