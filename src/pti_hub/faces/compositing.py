@@ -38,7 +38,7 @@ _STRIP = 256
 _FULLY, _NOT = (0.40, 0.36), (0.60, 0.50)
 # Distances from the square's border, as shares of the side, up to which an edit does not act and from which on it may
 # act fully: a turned head reaches nearly to the border, and an ear that moves by less than the face would be stretched.
-_BORDER = (0.008, 0.06)
+_BORDER = (0.008, 0.12)
 # Share of the full warp from which on the difference in appearance is added completely: half a contour looks like a
 # ghost.
 _APPEARS = 0.35
