@@ -71,14 +71,34 @@ def test_equals_the_formula_in_double_precision(random_model: LPIPS) -> None:
     channels=st.integers(1, 5),
     size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     shared=st.booleans(),
+    weighted=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_layer_distance_gradient(batch: int, channels: int, size: tuple[int, int], shared: bool, seed: int) -> None:
+def test_layer_distance_gradient(
+    batch: int, channels: int, size: tuple[int, int], shared: bool, weighted: bool, seed: int
+) -> None:
     rng = torch.Generator().manual_seed(seed)
     x = torch.rand(batch, channels, *size, generator=rng, dtype=torch.float64) + 0.1
     t = torch.rand(1 if shared else batch, channels, *size, generator=rng, dtype=torch.float64)
     scale = torch.rand(channels, 1, 1, generator=rng, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: _LayerDistance.apply(x, t, scale), (x.requires_grad_(),))
+    places = torch.rand(1, *size, generator=rng, dtype=torch.float64) if weighted else None
+    assert torch.autograd.gradcheck(lambda x: _LayerDistance.apply(x, t, scale, places), (x.requires_grad_(),))
+
+
+def test_places_count_as_much_as_they_are_important(random_model: LPIPS) -> None:
+    torch.manual_seed(0)
+    image, target = torch.rand(2, 1, 3, 96, 96).mul(2).sub(1).unbind(0)
+    plain = random_model(image, target)
+    alike = random_model(image, random_model.target_features(target, torch.full((1, 1, 96, 96), 7.0)))
+    torch.testing.assert_close(alike, plain)
+    left = torch.zeros(1, 1, 96, 96)
+    left[..., :24] = 1
+    features = random_model.target_features(target, left)
+    other = image.clone()
+    other[..., 84:] = 0  # far from all that counts
+    torch.testing.assert_close(random_model(other, features), random_model(image, features), rtol=0.02, atol=0)
+    other[..., :24] = 0
+    assert (random_model(other, features) - random_model(image, features)).abs() > 0.05 * random_model(image, features)
 
 
 def test_pixels_without_features_have_zero_gradient_and_others_keep_theirs() -> None:
@@ -86,7 +106,7 @@ def test_pixels_without_features_have_zero_gradient_and_others_keep_theirs() -> 
     x[:, :, 0, 1] = 0
     t, scale = torch.rand(1, 4, 2, 3), torch.rand(4, 1, 1)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    got = _LayerDistance.apply(ours, t, scale)
+    got = _LayerDistance.apply(ours, t, scale, None)
     unit = theirs / (theirs.square().sum(1, keepdim=True).sqrt() + 1e-10)
     want = (scale * unit - t).square().sum(1).mean((1, 2))
     torch.testing.assert_close(got, want)

@@ -5,6 +5,7 @@ from pti_hub.faces.compositing import Compositor, Placement
 from pti_hub.faces.detector import Face, FaceAnalyzer, FaceChoice, choose, select, widest
 from pti_hub.faces.drawing import draw_numbers
 from pti_hub.faces.identity import embedding, identity_distance
+from pti_hub.faces.importance import face_importance
 from pti_hub.faces.occlusion import find_occluders
 from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
 from pti_hub.faces.preparation import Align, AlignedFace, aligned_faces
@@ -25,6 +26,7 @@ __all__ = [
     "draw_numbers",
     "embedding",
     "eye_openness",
+    "face_importance",
     "find_occluders",
     "head_pose",
     "identity_distance",

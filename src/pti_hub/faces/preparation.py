@@ -32,16 +32,19 @@ class AlignedFace:
     Attributes:
         picture: The face, mode RGB, square.
         quad: float64 [4, 2], the corners of the square in the photograph, in the format of `crop_quad`.
+        landmarks: float64 [68, 2], x and y as shares of the square's side; `None` if no face was looked for.
     """
 
     picture: Image.Image
     quad: np.ndarray
+    landmarks: np.ndarray | None = None
 
     @classmethod
-    def whole(cls, picture: Image.Image) -> AlignedFace:
+    def whole(cls, picture: Image.Image, face: Face | None = None) -> AlignedFace:
         """An aligned picture, whose square is the whole picture."""
         width, height = picture.size
-        return cls(picture, np.array([[0, 0], [0, height], [width, height], [width, 0]]) - 0.5)
+        quad = np.array([[0, 0], [0, height], [width, height], [width, 0]]) - 0.5
+        return cls(picture, quad, None if face is None else _shares(face.landmarks, quad))
 
 
 def aligned_faces(
@@ -68,13 +71,16 @@ def aligned_faces(
     faces = FaceAnalyzer().detect(picture)
     aligned = [i for i, f in enumerate(faces) if align == "auto" and is_aligned(picture, f.landmarks, size)]
     if face is None and aligned:
-        return {aligned[0]: AlignedFace.whole(picture)}
+        return {aligned[0]: AlignedFace.whole(picture, faces[aligned[0]])}
     try:
         numbers = choose(faces, face)
     except FaceError as error:
         hint = "" if faces else _turned(picture)
         raise FaceError(f"{error}{hint}, or align=False (--no-align) for an aligned picture") from error
-    return {i: AlignedFace.whole(picture) if i in aligned else _cut_out(picture, faces[i], size, i) for i in numbers}
+    return {
+        i: AlignedFace.whole(picture, faces[i]) if i in aligned else _cut_out(picture, faces[i], size, i)
+        for i in numbers
+    }
 
 
 def _cut_out(picture: Image.Image, face: Face, size: int, number: int) -> AlignedFace:
@@ -84,7 +90,13 @@ def _cut_out(picture: Image.Image, face: Face, size: int, number: int) -> Aligne
         get_logger(__name__).warning(
             "face %d is small: %.0f px are enlarged to %d px, so the face alone will be soft", number, side, size
         )
-    return AlignedFace(align_face(picture, face.landmarks, size), quad)
+    return AlignedFace(align_face(picture, face.landmarks, size), quad, _shares(face.landmarks, quad))
+
+
+def _shares(points: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """Points [N, 2] of the photograph as shares of the square's side."""
+    sides = np.stack([quad[3] - quad[0], quad[1] - quad[0]], 1)  # [2, 2]
+    return np.linalg.solve(sides, (points - quad[0]).T).T
 
 
 def _turned(picture: Image.Image) -> str:

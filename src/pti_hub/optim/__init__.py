@@ -2,6 +2,7 @@
 
 from pti_hub.optim.callbacks import StepCallback
 from pti_hub.optim.checks import check_hyper_parameters, check_target
+from pti_hub.optim.eigenbasis import ConvolutionMoments, Eigenbasis, EigenbasisAdam
 from pti_hub.optim.loop_checkpoint import LoopCheckpoint
 from pti_hub.optim.loop_state import LoopState, adam_state, restore_adam
 from pti_hub.optim.memory import reused_memory
@@ -11,6 +12,9 @@ from pti_hub.optim.processes import process_state
 from pti_hub.optim.schedules import learning_rate_factor
 
 __all__ = [
+    "ConvolutionMoments",
+    "Eigenbasis",
+    "EigenbasisAdam",
     "GradientPreconditioner",
     "LoopCheckpoint",
     "LoopState",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -73,10 +74,13 @@ class TargetFeatures:
         layers: One fp32 tensor [B, C, H', W'] per layer: unit-normalised over the channels, times the square root of
             the layer's linear weights.
         size: Height and width of the picture, in pixels.
+        importance: How much each place counts, one tensor [1, H', W'] of mean 1 per layer; `None` if all count
+            alike.
     """
 
     layers: tuple[Tensor, ...]
     size: tuple[int, int]
+    importance: tuple[Tensor | None, ...]
 
 
 def _at_least_fp32(x: Tensor) -> Tensor:
@@ -84,17 +88,17 @@ def _at_least_fp32(x: Tensor) -> Tensor:
 
 
 class _LayerDistance(torch.autograd.Function):
-    """Spatial mean of |s·x/‖x‖ - t|² per picture, [B].
+    """Spatial mean of m·|s·x/‖x‖ - t|² per picture, [B].
 
-    x [B, C, H, W] are the picture's features, t [B or 1, C, H, W] the target's normalised features times s, and
-    s [C, 1, 1] is the square root of the linear weights. The incoming gradient is one number per picture and enters
-    linearly, so `forward` already computes the gradient with respect to x, from values it has at hand. That takes a
-    third of the time that autograd takes for the same formula. The gradient is 0 where x is 0; autograd would compute
-    0/0 there.
+    x [B, C, H, W] are the picture's features, t [B or 1, C, H, W] the target's normalised features times s,
+    s [C, 1, 1] is the square root of the linear weights, and m [1, H, W] is how much each place counts. The incoming
+    gradient is one number per picture and enters linearly, so `forward` already computes the gradient with respect to
+    x, from values it has at hand. That takes a third of the time that autograd takes for the same formula. The gradient
+    is 0 where x is 0; autograd would compute 0/0 there.
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, target: Tensor, scale: Tensor, importance: Tensor | None) -> Tensor:
         x = _at_least_fp32(features)
         pixels = x.shape[2] * x.shape[3]
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
@@ -102,22 +106,25 @@ class _LayerDistance(torch.autograd.Function):
         unit = x * inverse
         difference = torch.addcmul(target, unit, scale, value=-1)
         # One norm per pixel: a single norm over all elements has a rounding error of 5e-5 at 256x256.
-        distance = torch.linalg.vector_norm(difference, dim=1).square().mean(dim=(1, 2))
+        distance = torch.linalg.vector_norm(difference, dim=1).square()
+        distance = (distance if importance is None else distance * importance).mean(dim=(1, 2))
         if ctx.needs_input_grad[0]:
             # d unit_i / d x_j = inverse·δ_ij - unit_i·unit_j / norm
             toward = difference.mul_(scale)
             radial = (toward * unit).sum(dim=1, keepdim=True)
             radial /= (norm * inverse).clamp_min(torch.finfo(norm.dtype).tiny)
             step = torch.where(norm > 0, inverse, 0) * (-2 / pixels)
+            if importance is not None:
+                step *= importance
             gradient = torch.addcmul(toward, unit, radial, value=-1).mul_(step)
             ctx.save_for_backward(gradient.to(features.dtype))
         return distance
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad_output.to(gradient.dtype).view(-1, 1, 1, 1), None, None
+        return gradient * grad_output.to(gradient.dtype).view(-1, 1, 1, 1), None, None, None
 
 
 class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpips", "perceptual-metric"]):
@@ -181,11 +188,13 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
         return model
 
     @torch.no_grad()
-    def target_features(self, image: Tensor) -> TargetFeatures:
+    def target_features(self, image: Tensor, importance: Tensor | None = None) -> TargetFeatures:
         """Compute a target's part of the distance, once for all optimisation steps.
 
         Args:
             image: [B, 3, H, W] in [-1, 1].
+            importance: How much each place counts, [1, 1, H, W] of zero or more, up to a factor; by default all count
+                alike, as in LPIPS.
 
         Returns:
             The features, without an autograd graph.
@@ -199,7 +208,12 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
             x = _at_least_fp32(features)
             norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
             layers.append(x * scale / (norm + NORM_EPSILON))
-        return TargetFeatures(tuple(layers), (image.shape[2], image.shape[3]))
+        maps: list[Tensor | None] = [None] * len(layers)
+        if importance is not None:
+            # A feature counts as much as the places it looks at.
+            means = [F.adaptive_avg_pool2d(importance, layer.shape[2:])[0] for layer in layers]
+            maps = [m / m.mean().clamp_min(NORM_EPSILON) for m in means]
+        return TargetFeatures(tuple(layers), (image.shape[2], image.shape[3]), tuple(maps))
 
     def forward(self, image: Tensor, target: Tensor | TargetFeatures) -> Tensor:
         """The distance d(x, x_0) of Zhang et al., Eq. 1.
@@ -230,7 +244,7 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
             raise InputError(
                 f"LPIPS got {len(image)} images and {count} targets; give one target per image, or one for all"
             )
-        layers = zip(self._activations(image), target.layers, self._scales(), strict=True)
+        layers = zip(self._activations(image), target.layers, self._scales(), target.importance, strict=True)
         return torch.stack([_LayerDistance.apply(*layer) for layer in layers]).sum(dim=0)
 
     def _check(self, image: Tensor) -> None:

@@ -33,7 +33,7 @@ class Components:
     Args:
         generator: G, see `pti_hub.generators.Generator`.
         perceptual: LPIPS network of tuning and metrics.
-        projector: Image → pivot. `"auto"` asks the encoder and refines its latent by 25 steps of Eq. 1, or is a
+        projector: Image → pivot. `"auto"` asks the encoder and refines its latent by 12 steps of Eq. 1, or is a
             `WProjector` where there is no encoder.
         projector_perceptual: LPIPS network of the projection; `perceptual` where there is none.
         encoder: A network from pictures to latents.

@@ -63,7 +63,7 @@ class EncoderProjectorConfig:
         return self.refine_steps
 
 
-REFINED = EncoderProjectorConfig(refine_steps=25)
+REFINED = EncoderProjectorConfig(refine_steps=12)
 """What a pipeline's `projector="auto"` asks of its encoder."""
 
 

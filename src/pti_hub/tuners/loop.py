@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate.utils import reduce
 from torch import Tensor
 
 from pti_hub.generators import Generator, tuned_synthesis
-from pti_hub.optim import LoopCheckpoint, LoopState, StepCallback, learning_rate_factor, mixed_precision, process_state
+from pti_hub.optim import (
+    ConvolutionMoments,
+    Eigenbasis,
+    EigenbasisAdam,
+    LoopCheckpoint,
+    LoopState,
+    StepCallback,
+    learning_rate_factor,
+    mixed_precision,
+    process_state,
+)
 from pti_hub.perceptual import LPIPS
 from pti_hub.tuners.config import PivotalTunerConfig
 from pti_hub.tuners.locality import locality_loss
+from pti_hub.tuners.reconstruction import Losses, ReconstructionLoss
+
+# Pictures that the eigenbasis is computed from, at most.
+_BASIS_PICTURES = 4
 
 
 class TuningLoop:
@@ -26,6 +40,7 @@ class TuningLoop:
         perceptual: Distance of Eq. 2.
         pivots: w_i, each `[1, w_dim]` or `[1, num_ws, w_dim]`.
         targets: x_i, each `[1, 3, R, R]`.
+        importance: How much each place of x_i counts, each `[1, 1, R, R]`, or `None` if all count alike.
         seed: Seed of everything random.
         on_step: Called after each step on a photograph.
         shared: Whether all processes share out the photographs of each step.
@@ -45,33 +60,59 @@ class TuningLoop:
         perceptual: LPIPS,
         pivots: Sequence[Tensor],
         targets: Sequence[Tensor],
+        importance: Sequence[Tensor | None],
         seed: int,
         on_step: StepCallback | None,
         shared: bool,
     ) -> None:
-        self.config, self.generator, self.perceptual, self.targets = config, generator, perceptual, targets
-        self.on_step, self.device, self.count = on_step, targets[0].device, len(targets)
+        self.config, self.generator, self.perceptual, self.on_step = config, generator, perceptual, on_step
+        self.device, self.count = targets[0].device, len(targets)
         self.locality_weight = config.locality_weight if self.count == 1 else config.shared_locality_weight
         self.rank: int = process_state().process_index if shared else 0
         self.processes: int = process_state().num_processes if shared else 1
-        with mixed_precision(self.device):
-            self.features = [perceptual.target_features(target) for target in targets]
+        self.losses = [
+            ReconstructionLoss(perceptual, target, places) for target, places in zip(targets, importance, strict=True)
+        ]
+        # Matrices of a synthesis network map w to styles.
         self.theta = {
-            name: p.detach().float().clone().requires_grad_()
+            name: p.detach().float().clone().requires_grad_(config.tunes_styles or p.ndim != 2)
             for name, p in generator.named_parameters()
             if not name.startswith("mapping_network.")
         }
         self.ws = [pivot.detach().float().clone() for pivot in pivots]
-        groups: list[dict[str, Any]] = [{"params": list(self.theta.values())}]
-        if config.pivot_learning_rate:
-            groups.append({"params": [w.requires_grad_() for w in self.ws], "lr": config.pivot_learning_rate})
-        optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+        optimizer = self._optimizer()
         learned = {f"theta.{name}": p for name, p in self.theta.items()} | {f"w.{i}": w for i, w in enumerate(self.ws)}
         self.state = LoopState(learned, optimizer, torch.Generator().manual_seed(seed))
         self.updates = 0
         self.stopped: str | None = None
         # Who is not good enough yet, and how far each photograph is.
         self._waiting, self._distances = list(range(self.count)), [1.0] * self.count
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        cfg = self.config
+        learned = [p for p in self.theta.values() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": learned}]
+        bases = self._eigenbases() if cfg.uses_eigenbasis else []
+        if cfg.pivot_learning_rate:
+            groups.append({"params": [w.requires_grad_() for w in self.ws], "lr": cfg.pivot_learning_rate})
+        return EigenbasisAdam(groups, bases, lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
+
+    def _eigenbases(self) -> list[tuple[Tensor, Eigenbasis]]:
+        """Bases from a few of the pictures at their pivots, each weight with its own."""
+        with ConvolutionMoments(self.theta) as moments:
+            for k in range(0, self.count, -(-self.count // _BASIS_PICTURES)):
+                self._loss(k)[0].backward()
+        for p in self.theta.values():
+            p.grad = None
+        return [(self.theta[name], basis) for name, basis in moments.eigenbases().items()]
+
+    def _loss(self, i: int) -> tuple[Tensor, Losses]:
+        """L_LPIPS(x_i, x_i^p) + λ_L2 L_L2(x_i, x_i^p) with x_i^p = G(w_i; θ*), and its parts."""
+        cfg = self.config
+        with mixed_precision(self.device) if cfg.rounds_activations else nullcontext():
+            picture = tuned_synthesis(self.generator, self.theta, self.ws[i])  # [1, 3, R, R]
+        losses = self.losses[i](picture.float())
+        return cfg.lpips_weight * (losses.lpips + losses.around) + cfg.l2_weight * losses.l2, losses
 
     def run(self, checkpoint: LoopCheckpoint | None) -> None:
         """Take rounds of steps until all photographs are good enough, or there are no rounds left.
@@ -143,17 +184,12 @@ class TuningLoop:
         z = torch.randn(len(batch), samples, self.generator.z_dim, generator=random)  # [B, N_r, z_dim]
         rows = torch.zeros(len(batch), 3, device=self.device)
         for k in range(self.rank, len(batch), self.processes):
-            w, target = self.ws[batch[k]], self.targets[batch[k]]
-            # L_LPIPS(x_i, x_i^p) + λ_L2 L_L2(x_i, x_i^p) with x_i^p = G(w_i; θ*), and λ_R L_R.
-            picture = tuned_synthesis(self.generator, self.theta, w)  # [1, 3, R, R]
-            with mixed_precision(self.device):
-                lpips = self.perceptual(picture, self.features[batch[k]]).mean()
-            mse = F.mse_loss(picture, target)
-            loss = cfg.lpips_weight * lpips + cfg.l2_weight * mse
+            loss, losses = self._loss(batch[k])
             (loss / len(batch)).backward()
             for z_r in z[k]:
-                self._accumulate_locality(w.detach(), z_r[None], self.locality_weight / samples / len(batch))
-            rows[k] = torch.stack([loss.detach(), lpips.detach(), mse.detach()])
+                w = self.ws[batch[k]].detach()
+                self._accumulate_locality(w, z_r[None], self.locality_weight / samples / len(batch))
+            rows[k] = torch.stack([loss, losses.lpips, losses.l2]).detach()
         return rows
 
     def _accumulate_locality(self, w: Tensor, z: Tensor, weight: float) -> None:
@@ -165,8 +201,8 @@ class TuningLoop:
 
     def _take_step(self, batch: Sequence[int], rows: Tensor) -> None:
         if self.processes > 1:
-            moving = [self.ws[i] for i in batch if self.ws[i].requires_grad]
-            _sum_gradients([*self.theta.values(), *moving])
+            learned = [*self.theta.values(), *(self.ws[i] for i in batch)]
+            _sum_gradients([p for p in learned if p.requires_grad])
         self.state.optimizer.step()
         self.state.optimizer.zero_grad(set_to_none=True)
         for k in range(self.rank, len(batch), self.processes):

@@ -60,6 +60,7 @@ class PivotalTuner:
         on_step: StepCallback | None = None,
         checkpoint: LoopCheckpoint | None = None,
         shared: bool = False,
+        importance: Sequence[Tensor | None] | None = None,
     ) -> Tuning:
         """Learn one θ* for one or many pivots.
 
@@ -79,6 +80,7 @@ class PivotalTuner:
                 for bit.
             shared: Whether all processes that accelerate has started make this call, with the same arguments, and
                 share out the photographs of each step; gradients are averaged.
+            importance: How much each place of a target counts, `[1, 1, R, R]` each; `None` if all count alike.
 
         Returns:
             The best weights seen at a check, as differences.
@@ -88,8 +90,9 @@ class PivotalTuner:
             WeightsError: The checkpoint is damaged or of another run.
         """
         _check_inputs(generator, pivots, targets)
-        loop = TuningLoop(self.config, generator, perceptual, pivots, targets, seed, on_step, shared)
+        maps = [None] * len(targets) if importance is None or not self.config.weighs_faces else list(importance)
         with reused_memory():
+            loop = TuningLoop(self.config, generator, perceptual, pivots, targets, maps, seed, on_step, shared)
             loop.run(checkpoint)
         if loop.stopped is not None:
             rate = self.config.learning_rate
