@@ -36,10 +36,7 @@ def test_the_bases_are_those_of_inputs_and_gradients(transposed: bool) -> None:
     gradient = torch.randn(1, 4, 10, 10) if transposed else torch.randn(1, 4, 8, 8)
     with ConvolutionMoments({"w": weight, "other": torch.ones(3, requires_grad=True)}) as moments:
         kernel = weight * by_output[:, None, None, None] * by_input[:, None, None]
-        if transposed:
-            out = F.conv_transpose2d(x, kernel.transpose(0, 1))
-        else:
-            out = F.conv2d(x, kernel, padding=1)
+        out = F.conv_transpose2d(x, kernel.transpose(0, 1)) if transposed else F.conv2d(x, kernel, padding=1)
         out.backward(gradient)
     basis = moments.eigenbases()["w"]
     for vectors, seen, scale in ((basis.inputs, x, by_input), (basis.outputs, gradient, by_output)):

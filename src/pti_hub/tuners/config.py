@@ -51,7 +51,7 @@ class PivotalTunerConfig:
     rampdown: float = 0.0
     pivot_learning_rate: float = 0.0
     lpips_weight: float = 1.0
-    l2_weight: float = 10.0
+    l2_weight: float = 20.0
     lpips_threshold: float = 0.06
     locality_weight: float = 0.0
     shared_locality_weight: float = 0.1
