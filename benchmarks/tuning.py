@@ -80,7 +80,7 @@ def measure(pipe: PTIPipeline, path: Path, judge: Judge) -> dict[str, Any]:
     generator, perceptual = pipe.generator, pipe.perceptual
     pivot, project = timed(lambda: pipe.projector.project(generator, pipe.projector_perceptual, target.x).pivot)
     tuning, tune = timed(
-        lambda: pipe.tuner.tune(generator, perceptual, [pivot], [target.x], importance=[target.importance])
+        lambda: pipe.tuner.tune(generator, perceptual, [pivot], [target.x], likenesses=[target.likeness])
     )
     theta = add_deltas(generator, tuning.deltas)
     _, render = timed(lambda: judge.edited(theta, pivot, "smile", 1))
@@ -105,8 +105,8 @@ class Judge:
     @torch.no_grad()
     def reconstruction(self, theta: dict[str, Tensor], pivot: Tensor, target: Target) -> dict[str, float]:
         """Distances of the tuned picture from the photograph."""
-        assert target.importance is not None
-        picture, face = tuned_synthesis(self.generator, theta, pivot), (target.importance > 0.9).float()
+        assert target.likeness is not None
+        picture, face = tuned_synthesis(self.generator, theta, pivot), (target.likeness.importance > 0.9).float()
         small, photograph = (F.interpolate(x, size=(256, 256), mode="area") for x in (picture, target.x))
         return {
             "lpips": self.pipe.perceptual(picture, target.x).item(),

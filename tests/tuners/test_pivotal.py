@@ -164,9 +164,85 @@ def test_one_pivot_a_target(generator: MobileStyleGAN, perceptual: LPIPS, photog
             PivotalTuner().tune(generator, perceptual, pivots, targets)
 
 
-def test_the_paper_schedule() -> None:
+def test_the_paper_schedule(generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor) -> None:
     config = PivotalTunerConfig.paper()
     assert (config.num_steps, config.learning_rate, config.lpips_weight, config.l2_weight) == (350, 3e-4, 1.0, 1.0)
+    # Three of its steps are PyTorch's Adam on the plain loss of Eq. 2, over all weights.
+    config = dataclasses.replace(config, num_steps=3, check_interval=100)
+    likeness = SomeoneElse(photograph)
+    tuning = PivotalTuner(config).tune(
+        generator, perceptual, [generator.w_avg[None]], [photograph[None]], likenesses=[likeness]
+    )
+    names = [name for name, _ in generator.named_parameters() if not name.startswith("mapping_network.")]
+    original = dict(generator.named_parameters())
+    theta = {name: original[name].detach().clone().requires_grad_() for name in names}
+    optimizer = torch.optim.Adam(theta.values(), lr=3e-4)
+    for _ in range(3):
+        optimizer.zero_grad()
+        picture = tuned_synthesis(generator, theta, generator.w_avg[None])
+        (perceptual(picture, photograph[None]).mean() + F.mse_loss(picture, photograph[None])).backward()
+        optimizer.step()
+    # An entry whose gradient is nearly 0 goes either way, since LPIPS is rounded to bfloat16.
+    same = [(tuning.deltas[name] - (theta[name] - original[name])).abs() < 1e-4 for name in names]
+    assert torch.cat([part.flatten() for part in same]).float().mean() > 0.95
+    assert likeness.asked == 0
+
+
+class SomeoneElse:
+    """A face in the middle of the photograph that no picture shows until it has been asked for some times."""
+
+    def __init__(self, photograph: Tensor, patience: int = 1000) -> None:
+        self.importance = torch.full((1, 1, *photograph.shape[1:]), 0.25)
+        self.importance[..., 16:48, 16:48] = 1
+        self.asked, self.patience = 0, patience
+
+    def distance(self, picture: Tensor) -> float:
+        assert picture.shape == (1, 3, *self.importance.shape[2:])
+        self.asked += 1
+        return 0.0 if self.asked > self.patience else 1.0
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(0, 0), (2, 4), (1000, 10)])
+def test_it_goes_on_until_it_is_the_same_face(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor, patience: int, steps: int
+) -> None:
+    config = PivotalTunerConfig(num_steps=10, lpips_threshold=1e3, check_interval=2)
+    likeness = SomeoneElse(photograph, patience)
+    inputs = (generator, perceptual, [generator.w_avg[None]], [photograph[None]])
+    tuning = PivotalTuner(config).tune(*inputs, likenesses=[likeness])
+    assert tuning.num_steps == steps
+    assert tuning.metrics[0].keys() == {"lpips", "mse", "lpips_face"}
+    ignoring = dataclasses.replace(config, identity_threshold=0.0)
+    assert PivotalTuner(ignoring).tune(*inputs, likenesses=[likeness]).num_steps == 0
+
+
+def test_the_face_comes_nearer_than_the_background(
+    generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor
+) -> None:
+    config = PivotalTunerConfig(num_steps=15, learning_rate=1e-3, lpips_weight=0.0, lpips_threshold=0.0)
+    inputs = (generator, perceptual, [generator.w_avg[None]], [photograph[None]])
+    likeness = SomeoneElse(photograph)
+    likeness.importance = likeness.importance**4
+    face = {}
+    for name, likenesses in (("face", [likeness]), ("all", None)):
+        tuning = PivotalTuner(config).tune(*inputs, likenesses=likenesses)
+        picture = tuned_synthesis(generator, add_deltas(generator, tuning.deltas), generator.w_avg[None])
+        face[name] = F.mse_loss(picture[..., 16:48, 16:48], photograph[None, :, 16:48, 16:48])
+    assert face["face"] < face["all"]
+
+
+def test_styles_are_tuned_where_asked(generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor) -> None:
+    for tunes_styles in (False, True):
+        tuning = tune(generator, perceptual, photograph, num_steps=3, tunes_styles=tunes_styles)
+        moved = {name for name, delta in tuning.deltas.items() if delta.any()}
+        styles = {name for name, p in generator.named_parameters() if p.ndim == 2} & tuning.deltas.keys()
+        assert styles
+        assert bool(styles & moved) is tunes_styles
+
+
+def test_one_likeness_a_target(generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor) -> None:
+    with pytest.raises(InputError, match="2 likenesses and 1 targets"):
+        PivotalTuner().tune(generator, perceptual, [generator.w_avg[None]], [photograph[None]], likenesses=[None, None])
 
 
 @pytest.mark.parametrize(

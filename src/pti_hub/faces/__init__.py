@@ -6,6 +6,7 @@ from pti_hub.faces.detector import Face, FaceAnalyzer, FaceChoice, choose, selec
 from pti_hub.faces.drawing import draw_numbers
 from pti_hub.faces.identity import embedding, identity_distance
 from pti_hub.faces.importance import face_importance
+from pti_hub.faces.likeness import Likeness
 from pti_hub.faces.occlusion import find_occluders
 from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
 from pti_hub.faces.preparation import Align, AlignedFace, aligned_faces
@@ -18,6 +19,7 @@ __all__ = [
     "FaceAnalyzer",
     "FaceChoice",
     "HeadPose",
+    "Likeness",
     "Placement",
     "align",
     "aligned_faces",

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import torch
 from torch import Tensor
 
 from pti_hub.errors import ImageError, InputError
-from pti_hub.faces import Align, AlignedFace, FaceChoice, Placement, aligned_faces, face_importance
+from pti_hub.faces import Align, AlignedFace, FaceChoice, Likeness, Placement, aligned_faces
 from pti_hub.images import ImageInput, Photograph, read_photograph, to_tensor
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.identities import loaded_names
@@ -31,12 +30,12 @@ class Target:
     Attributes:
         x: The aligned photograph `[1, 3, R, R]` on the pipeline's device.
         placement: Where in the photograph x lies.
-        importance: How much each place of x counts `[1, 1, R, R]`; `None` if all count alike.
+        likeness: The face in x; `None` if none was looked for.
     """
 
     x: Tensor
     placement: Placement
-    importance: Tensor | None = None
+    likeness: Likeness | None = None
 
     @property
     def digest(self) -> str:
@@ -87,11 +86,11 @@ def read_targets(
     size, digest, targets = photograph.native.size, photograph.digest, {}
     for number, aligned in faces.items():
         side, device = components.generator.resolution, components.device
-        x, importance = to_tensor(aligned.picture, side).to(device), None
+        x, likeness = to_tensor(aligned.picture, side).to(device), None
         if aligned.landmarks is not None:
-            importance = torch.from_numpy(face_importance(aligned.landmarks, side))[None, None].to(device)
+            likeness = Likeness(aligned.picture, aligned.landmarks, side, device)
         quad = tuple((float(x), float(y)) for x, y in aligned.quad)
-        targets[number] = Target(x, Placement(quad, size, digest), importance)
+        targets[number] = Target(x, Placement(quad, size, digest), likeness)
     return photograph, targets
 
 

@@ -104,7 +104,7 @@ def personalize(
             on_step,
             None if run is None else run.tuning,
             shared,
-            [target.importance for target in targets.values()],
+            [target.likeness for target in targets.values()],
         )
     # 3. Keep what was learned.
     personalization = _learned(components, targets, tuning, settings)

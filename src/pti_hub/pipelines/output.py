@@ -19,8 +19,9 @@ class PTIOutput:
         images: The edited faces G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
         reconstruction: G(w_p; θ*).
         edits: The edits as they were applied; an angle is given as the strength that turned the head so far.
-        metrics: `"lpips"` (the pipeline's perceptual network at full size) and `"mse"` (pixel values in [-1, 1]) of the
-            reconstruction, and what `latent_statistics` says of the pivot.
+        metrics: Of the reconstruction `"lpips"` (the pipeline's perceptual network at full size), `"mse"` (pixel values
+            in [-1, 1]), and where the face was found `"lpips_face"` (LPIPS of the face alone); and what
+            `latent_statistics` says of the pivot.
         personalizations: Tuned weights and pivots; given in place of a photograph, they are not computed again.
         aligned: The faces as the generator sees them; empty for identities.
         projection: G(w_p; θ), the pivot in the original generator; empty for identities without a photograph.

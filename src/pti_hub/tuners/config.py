@@ -29,7 +29,10 @@ class PivotalTunerConfig:
             the paper's ablation (Fig. 16 D and F) and Pan et al. (2020), not the paper's method.
         lpips_weight: λ_LPIPS.
         l2_weight: λ_L2.
-        lpips_threshold: A photograph is left alone once its distance is below this; tuning stops when all are.
+        lpips_threshold: A photograph is left alone once its LPIPS is below this (the face's, where the face counts
+            more); tuning stops when all are.
+        identity_threshold: The same for the distance of dlib's embeddings from the photograph's face, where the face
+            counts more; 0 leaves it out.
         locality_weight: λ_R, weight of the locality regularisation (Eq. 7), for one photograph; 0 leaves it out.
         shared_locality_weight: λ_R where several photographs share a generator, and could spoil each other's pictures.
         locality_alpha: α, distance from the pivot at which the original picture is asked for (Eq. 4).
@@ -53,6 +56,7 @@ class PivotalTunerConfig:
     lpips_weight: float = 1.0
     l2_weight: float = 20.0
     lpips_threshold: float = 0.06
+    identity_threshold: float = 0.12
     locality_weight: float = 0.0
     shared_locality_weight: float = 0.1
     locality_alpha: float = 30.0

@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import reduce
 from torch import Tensor
 
+from pti_hub.faces import Likeness
 from pti_hub.generators import Generator, tuned_synthesis
 from pti_hub.optim import (
     ConvolutionMoments,
@@ -40,7 +41,7 @@ class TuningLoop:
         perceptual: Distance of Eq. 2.
         pivots: w_i, each `[1, w_dim]` or `[1, num_ws, w_dim]`.
         targets: x_i, each `[1, 3, R, R]`.
-        importance: How much each place of x_i counts, each `[1, 1, R, R]`, or `None` if all count alike.
+        likenesses: The face in each x_i, or `None`.
         seed: Seed of everything random.
         on_step: Called after each step on a photograph.
         shared: Whether all processes share out the photographs of each step.
@@ -60,7 +61,7 @@ class TuningLoop:
         perceptual: LPIPS,
         pivots: Sequence[Tensor],
         targets: Sequence[Tensor],
-        importance: Sequence[Tensor | None],
+        likenesses: Sequence[Likeness | None],
         seed: int,
         on_step: StepCallback | None,
         shared: bool,
@@ -71,8 +72,10 @@ class TuningLoop:
         self.rank: int = process_state().process_index if shared else 0
         self.processes: int = process_state().num_processes if shared else 1
         self.losses = [
-            ReconstructionLoss(perceptual, target, places) for target, places in zip(targets, importance, strict=True)
+            ReconstructionLoss(perceptual, target, None if face is None else face.importance)
+            for target, face in zip(targets, likenesses, strict=True)
         ]
+        self.likenesses = likenesses
         # Matrices of a synthesis network map w to styles.
         self.theta = {
             name: p.detach().float().clone().requires_grad_(config.tunes_styles or p.ndim != 2)
@@ -158,11 +161,25 @@ class TuningLoop:
             self.stopped = f"diverged at step {step} of {self.config.num_steps}: loss {mean:.3g}, best {best:.3g}"
             return True
         self.state.offer(mean)
-        self._waiting = [i for i in everyone if not self._distances[i] < self.config.lpips_threshold]
+        mine = [float(i % self.processes == self.rank and self._is_near(i)) for i in everyone]
+        near = torch.tensor(mine, device=self.device)
+        near = reduce(near, "sum") if self.processes > 1 else near
+        self._waiting = [i for i, is_near in enumerate(near.tolist()) if not is_near]
         if is_last or not self._waiting:
             return True
         self._take_step(everyone, rows)
         return False
+
+    @torch.no_grad()
+    def _is_near(self, i: int) -> bool:
+        """Whether a photograph is good enough: its LPIPS, and whose face it is."""
+        cfg, face = self.config, self.likenesses[i]
+        if not self._distances[i] < cfg.lpips_threshold:
+            return False
+        if face is None or not cfg.identity_threshold:
+            return True
+        picture = tuned_synthesis(self.generator, self.theta, self.ws[i])
+        return face.distance(picture) < cfg.identity_threshold
 
     def _take_round(self) -> None:
         """As many steps as there are photographs that wait, more often on those that are farther."""

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pti_hub.errors import InputError
+from pti_hub.faces import Likeness
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.optim import LoopCheckpoint, StepCallback, check_target, reused_memory
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import add_deltas
 from pti_hub.tuners.config import PivotalTunerConfig
 from pti_hub.tuners.loop import TuningLoop
+from pti_hub.tuners.reconstruction import face_distance
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Tuning:
     Attributes:
         deltas: θ* − θ by parameter name, of every weight the picture depends on.
         pivots: w_i as they were given, or where they moved to.
-        metrics: `"lpips"` and `"mse"` of each G(w_i; θ*), pixel values in [-1, 1].
+        metrics: `"lpips"` and `"mse"` of each G(w_i; θ*), pixel values in [-1, 1]; where the face counts more,
+            `"lpips_face"` is its own LPIPS.
         num_steps: Steps taken, counted per photograph.
         stopped: Why tuning ended before its time, where it diverged.
     """
@@ -60,7 +63,7 @@ class PivotalTuner:
         on_step: StepCallback | None = None,
         checkpoint: LoopCheckpoint | None = None,
         shared: bool = False,
-        importance: Sequence[Tensor | None] | None = None,
+        likenesses: Sequence[Likeness | None] | None = None,
     ) -> Tuning:
         """Learn one θ* for one or many pivots.
 
@@ -80,7 +83,7 @@ class PivotalTuner:
                 for bit.
             shared: Whether all processes that accelerate has started make this call, with the same arguments, and
                 share out the photographs of each step; gradients are averaged.
-            importance: How much each place of a target counts, `[1, 1, R, R]` each; `None` if all count alike.
+            likenesses: The face in each target, `None` where there is none: the loss and the stop look at it.
 
         Returns:
             The best weights seen at a check, as differences.
@@ -90,9 +93,11 @@ class PivotalTuner:
             WeightsError: The checkpoint is damaged or of another run.
         """
         _check_inputs(generator, pivots, targets)
-        maps = [None] * len(targets) if importance is None or not self.config.weighs_faces else list(importance)
+        faces = [None] * len(targets) if likenesses is None or not self.config.weighs_faces else list(likenesses)
+        if len(faces) != len(targets):
+            raise InputError(f"{len(faces)} likenesses and {len(targets)} targets; give one per target, or None")
         with reused_memory():
-            loop = TuningLoop(self.config, generator, perceptual, pivots, targets, maps, seed, on_step, shared)
+            loop = TuningLoop(self.config, generator, perceptual, pivots, targets, faces, seed, on_step, shared)
             loop.run(checkpoint)
         if loop.stopped is not None:
             rate = self.config.learning_rate
@@ -101,7 +106,7 @@ class PivotalTuner:
         best, original = loop.state.best, dict(generator.named_parameters())
         deltas = {name: (best[f"theta.{name}"] - original[name]).detach().cpu() for name in loop.theta}
         ws = [best[f"w.{i}"] for i in range(len(targets))]
-        metrics = _measure(generator, perceptual, deltas, ws, targets)
+        metrics = _measure(generator, perceptual, deltas, ws, targets, faces)
         return Tuning(deltas, ws, metrics, loop.updates, loop.stopped)
 
 
@@ -112,14 +117,17 @@ def _measure(
     deltas: dict[str, Tensor],
     ws: Sequence[Tensor],
     targets: Sequence[Tensor],
+    faces: Sequence[Likeness | None],
 ) -> list[dict[str, float]]:
     """Metrics of the pictures as θ + Δ gives them: a saved personalisation will give the same, bit for bit."""
     weights, metrics = add_deltas(generator, deltas), []
     with reused_memory():
-        for w, target in zip(ws, targets, strict=True):
+        for w, target, face in zip(ws, targets, faces, strict=True):
             picture = tuned_synthesis(generator, weights, w)
             distance, error = perceptual(picture, target).item(), F.mse_loss(picture, target).item()
             metrics.append({"lpips": distance, "mse": error})
+            if face is not None:
+                metrics[-1]["lpips_face"] = face_distance(perceptual, picture, target, face.importance).item()
     return metrics
 
 

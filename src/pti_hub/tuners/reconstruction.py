@@ -73,6 +73,20 @@ class ReconstructionLoss:
         return F.interpolate(picture, size=(self._whole, self._whole), mode="area")
 
 
+@torch.no_grad()
+def face_distance(perceptual: LPIPS, picture: Tensor, target: Tensor, importance: Tensor) -> Tensor:
+    """LPIPS of the face, where each place counts by its importance, as `ReconstructionLoss` has it; a scalar.
+
+    Args:
+        perceptual: LPIPS network.
+        picture: G(w_p; θ*) `[1, 3, R, R]`.
+        target: x `[1, 3, R, R]`.
+        importance: `[1, 1, R, R]`.
+    """
+    face = _rectangle(importance)
+    return perceptual(picture[face], perceptual.target_features(target[face], importance[face])).mean()
+
+
 def _rectangle(importance: Tensor) -> tuple[EllipsisType, slice, slice]:
     """Rows and columns of the rectangle around the face, of whole multiples so that layers' strides fit."""
     size = importance.shape[-1]
