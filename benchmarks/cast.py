@@ -8,6 +8,7 @@ in OUT/pivots. A run that was stopped resumes with the missing measurements.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,7 +106,9 @@ def cast(
     pipe.set_progress_bar_config(mininterval=30)
     paths = pictures(folder, count)
     pivots = [pivot_of(pipe, path, out) for path in paths]
-    config = PivotalTunerConfig(num_steps=steps, lpips_threshold=threshold, rampdown=rampdown)
+    config = dataclasses.replace(
+        PivotalTunerConfig.paper(), num_steps=steps, lpips_threshold=threshold, rampdown=rampdown
+    )
     key = {"steps": steps, "threshold": threshold, "rampdown": rampdown}
     for path, pivot in zip(paths, pivots, strict=True):
 

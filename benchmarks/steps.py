@@ -5,6 +5,7 @@ python benchmarks/steps.py
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import statistics
 import time
@@ -50,14 +51,14 @@ def main(
     projection = laps(
         lambda on_step: projector.project(generator, pipe.projector_perceptual, target, 0, on_step), device
     )
-    tuner = PivotalTuner(PivotalTunerConfig(num_steps=steps + 2, lpips_threshold=0.0))
+    tuner = PivotalTuner(dataclasses.replace(PivotalTunerConfig.paper(), num_steps=steps + 2))
     tuning = laps(lambda on_step: tuner.tune(generator, pipe.perceptual, [w], [target], 0, on_step), device)
 
     rows = [
         ("bare forward + backward, all weights", bare_seconds),
         ("the same without `reused_memory`", statistics.median(plain)),
         (f"projection step, compared at {projector.config.resolution}²", projection),
-        (f"tuning step, compared at {size}²", tuning),
+        (f"tuning step of the paper's schedule, compared at {size}²", tuning),
     ]
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads\n")
     print("| | seconds | of a bare pass |\n|---|---|---|")

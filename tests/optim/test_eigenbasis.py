@@ -46,6 +46,27 @@ def test_the_bases_are_those_of_inputs_and_gradients(transposed: bool) -> None:
         torch.testing.assert_close(vectors.T @ vectors, torch.eye(len(vectors)), atol=1e-5, rtol=0)
 
 
+def test_the_bases_are_exact_where_the_network_is_rounded() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(8, 16, 1, 1).requires_grad_()
+    x = torch.randn(1, 16, 64, 64) * torch.logspace(0, -2, 16)[:, None, None]
+    x = torch.einsum("dc,bchw->bdhw", rotation(16, 2), x).bfloat16()
+    with ConvolutionMoments({"w": weight}) as moments, torch.autocast("cpu", torch.bfloat16):
+        F.conv2d(x, weight).square().mean().backward()
+    vectors, rows = moments.eigenbases()["w"].inputs, x.double().flatten(2)[0]
+    # The kernel is the weight itself, so all scales are equal.
+    moment = vectors.T.double() @ rows @ rows.T @ vectors.double()
+    deviation = moment / moment.diagonal().sqrt().outer(moment.diagonal().sqrt()) - torch.eye(16)
+    assert deviation.abs().max() < 0.02
+
+
+def test_there_is_no_basis_of_values_that_are_not_finite() -> None:
+    weight = torch.randn(2, 2, 1, 1).requires_grad_()
+    with ConvolutionMoments({"w": weight}) as moments:
+        F.conv2d(torch.full((1, 2, 4, 4), torch.nan), weight).sum().backward()
+    assert moments.eigenbases() == {}
+
+
 def test_convolutions_whose_outputs_see_one_input_have_no_basis(generator: MobileStyleGAN) -> None:
     theta = {name: p.clone().requires_grad_() for name, p in generator.named_parameters()}
     with ConvolutionMoments(theta) as moments:

@@ -75,7 +75,7 @@ def test_auto_takes_the_encoder_where_there_is_one(pipe: PTIPipeline) -> None:
     assert isinstance(bare.projector, WProjector)
     bare.projector = "auto"
     assert isinstance(bare.projector, EncoderProjector)
-    assert bare.projector.config.refine_steps == 25
+    assert bare.projector.config.refine_steps == 12
     given = PTIPipeline(pipe.generator, pipe.perceptual, encoder=tiny_encoder())
     assert isinstance(given.projector, EncoderProjector)
     given.set_preset("paper")

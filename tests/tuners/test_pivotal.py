@@ -216,6 +216,25 @@ def test_it_goes_on_until_it_is_the_same_face(
     assert PivotalTuner(ignoring).tune(*inputs, likenesses=[likeness]).num_steps == 0
 
 
+def test_the_weights_that_pass_are_kept(generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor) -> None:
+    # A rate at which the loss rises again, so that the least loss was seen before the last check.
+    config = PivotalTunerConfig(num_steps=40, lpips_threshold=1e3, check_interval=1, learning_rate=0.05)
+    shown: list[Tensor] = []
+
+    class Recording(SomeoneElse):
+        def distance(self, picture: Tensor) -> float:
+            shown.append(picture)
+            return super().distance(picture)
+
+    pivot = generator.w_avg[None]
+    tuning = PivotalTuner(config).tune(
+        generator, perceptual, [pivot], [photograph[None]], likenesses=[Recording(photograph, 7)]
+    )
+    assert tuning.num_steps == 7
+    passed = tuned_synthesis(generator, add_deltas(generator, tuning.deltas), pivot)
+    torch.testing.assert_close(passed, shown[-1], atol=1e-4, rtol=0)
+
+
 def test_the_face_comes_nearer_than_the_background(
     generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor
 ) -> None:

@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pti_hub.faces.detector import Face
@@ -19,18 +18,17 @@ class Likeness:
     """The face of an aligned photograph: where it is, and who it is.
 
     Args:
-        photograph: The aligned photograph, mode RGB, square.
+        photograph: The aligned photograph, `[1, 3, R, R]` in [-1, 1].
         landmarks: [68, 2], x and y as shares of the side.
-        size: R, height and width of the pictures to compare, in pixels.
-        device: Where these pictures are.
 
     Attributes:
         importance: How much each place counts `[1, 1, R, R]`; see `face_importance`.
     """
 
-    def __init__(self, photograph: Image.Image, landmarks: np.ndarray, size: int, device: torch.device) -> None:
+    def __init__(self, photograph: Tensor, landmarks: np.ndarray) -> None:
         self._photograph, self._landmarks = photograph, landmarks
-        self.importance: Tensor = torch.from_numpy(face_importance(landmarks, size))[None, None].to(device)
+        importance = torch.from_numpy(face_importance(landmarks, photograph.shape[-1]))
+        self.importance: Tensor = importance[None, None].to(photograph.device)
 
     def distance(self, picture: Tensor) -> float:
         """Distance of dlib's embeddings, of the photograph's face and of the face at the same place in a picture.
@@ -42,13 +40,13 @@ class Likeness:
             MissingDependencyError: dlib is not installed.
             WeightsError: dlib's model is missing or damaged.
         """
-        return identity_distance(self._original, self._embedding(to_pil(picture)[0]))
+        return identity_distance(self._original, self._embedding(picture))
 
     @functools.cached_property
     def _original(self) -> np.ndarray:
         return self._embedding(self._photograph)
 
-    def _embedding(self, picture: Image.Image) -> np.ndarray:
-        points = self._landmarks * picture.width - 0.5
+    def _embedding(self, picture: Tensor) -> np.ndarray:
+        points = self._landmarks * picture.shape[-1] - 0.5
         (left, top), (right, bottom) = np.rint(points.min(0)).astype(int), np.rint(points.max(0)).astype(int)
-        return embedding(picture, Face((int(left), int(top), int(right), int(bottom)), points, 0.0))
+        return embedding(to_pil(picture)[0], Face((int(left), int(top), int(right), int(bottom)), points, 0.0))

@@ -83,6 +83,11 @@ class FourierInput(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """Map w `[B, w_dim]` to features `[B, channels, size, size]`; the buffer `transform` moves the picture."""
+        # Rounded frequencies would shake the picture's edges by a pixel.
+        with torch.autocast(w.device.type, enabled=False):
+            return self._waves(w)
+
+    def _waves(self, w: Tensor) -> Tensor:
         t = self.modulation(w)
         cos, sin, x, y = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(1)
         zero, one = torch.zeros_like(x), torch.ones_like(x)

@@ -75,9 +75,9 @@ class ConvolutionMoments(TorchFunctionMode):
         if leaf is None or kernel.shape[1] != x.shape[1]:
             return
         name = self._names[id(leaf)]
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             # The kernel is the weight times a scale per input and one per output: [out, in].
-            scales = (leaf * kernel).flatten(2).sum(2) / leaf.square().flatten(2).sum(2).clamp_min(1e-20)
+            scales = (leaf * kernel.float()).flatten(2).sum(2) / leaf.square().flatten(2).sum(2).clamp_min(1e-20)
             by_input, by_output = scales.mean(0), scales.mean(1)
             self._inputs[name] = self._inputs.get(name, 0) + _second_moment(x.detach(), by_input)
 
@@ -88,11 +88,12 @@ class ConvolutionMoments(TorchFunctionMode):
         out.register_hook(keep)
 
     def eigenbases(self) -> dict[str, Eigenbasis]:
-        """By name, the bases of the weights whose convolutions have run forward and backward."""
+        """By name, the bases of the weights whose convolutions have run forward and backward, with finite values."""
+        pairs = {name: (self._outputs[name], x) for name, x in self._inputs.items() if name in self._outputs}
         return {
-            name: Eigenbasis(_eigenvectors(self._outputs[name]), _eigenvectors(moment))
-            for name, moment in self._inputs.items()
-            if name in self._outputs
+            name: Eigenbasis(_eigenvectors(outputs), _eigenvectors(inputs))
+            for name, (outputs, inputs) in pairs.items()
+            if outputs.isfinite().all() and inputs.isfinite().all()
         }
 
 
@@ -114,8 +115,10 @@ def _leaves(tensor: Tensor) -> Iterator[Tensor]:
 
 def _second_moment(x: Tensor, scale: Tensor) -> Tensor:
     """E[s·x (s·x)ᵀ] `[C, C]` over pictures and places of x `[B, C, H, W]`, with s `[C]`."""
-    rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    return (rows.T @ rows).float() / len(rows) * torch.outer(scale, scale)
+    # Sums over 10⁵ places need float32 wherever x itself is rounded.
+    with torch.autocast(x.device.type, enabled=False):
+        rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).float()
+        return rows.T @ rows / len(rows) * torch.outer(scale, scale)
 
 
 def _eigenvectors(moment: Tensor) -> Tensor:

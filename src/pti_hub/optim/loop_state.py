@@ -22,6 +22,7 @@ class LoopState:
         learned: Tensors by name, which the optimiser changes in place.
         optimizer: The optimiser.
         random: The generator of the loop's random numbers.
+        fixed: Tensors by name that the loop computed at its start, and that a resumed loop must have unchanged.
 
     Attributes:
         best: Copies of what is learned, at the least loss seen; the start until a loss is offered.
@@ -29,9 +30,13 @@ class LoopState:
     """
 
     def __init__(
-        self, learned: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, random: torch.Generator
+        self,
+        learned: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer,
+        random: torch.Generator,
+        fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.learned, self.optimizer, self.random = learned, optimizer, random
+        self.learned, self.optimizer, self.random, self.fixed = learned, optimizer, random, fixed or {}
         self.best = {name: tensor.detach().clone() for name, tensor in learned.items()}
         self.best_loss = math.inf
 
@@ -42,9 +47,13 @@ class LoopState:
     def offer(self, loss: float) -> None:
         """Copy what is learned if this loss is the least so far."""
         if loss < self.best_loss:
-            self.best_loss = loss
-            for name, tensor in self.learned.items():
-                self.best[name].copy_(tensor.detach())
+            self.keep(loss)
+
+    def keep(self, loss: float) -> None:
+        """Copy what is learned, whatever has been seen before."""
+        self.best_loss = loss
+        for name, tensor in self.learned.items():
+            self.best[name].copy_(tensor.detach())
 
     def write(self, checkpoint: LoopCheckpoint, **counters: int) -> None:
         """Keep the state, and the loop's counters by name, in a file.
@@ -59,6 +68,7 @@ class LoopState:
                 "random": self.random.get_state(),
                 **{f"now.{name}": tensor for name, tensor in self.learned.items()},
                 **{f"best.{name}": tensor for name, tensor in self.best.items()},
+                **{f"fixed.{name}": tensor for name, tensor in self.fixed.items()},
                 **adam_state(self.optimizer),
             }
         )
@@ -85,6 +95,8 @@ class LoopState:
             for name, tensor in self.learned.items():
                 tensor.copy_(kept[f"now.{name}"])
                 self.best[name].copy_(kept[f"best.{name}"])
+            for name, tensor in self.fixed.items():
+                tensor.copy_(kept[f"fixed.{name}"])
             restore_adam(self.optimizer, kept)
             return [int(kept[name]) for name in counters]
 

@@ -39,9 +39,9 @@ class Target:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of x and its placement, by which a run folder knows the photograph again."""
+        """SHA-256 of x, its placement and whether its face is known: a run folder knows the photograph again by it."""
         placement = json.dumps(self.placement.to_json(), sort_keys=True)
-        return hashlib.sha256(f"{tensor_digest(self.x)} {placement}".encode()).hexdigest()
+        return hashlib.sha256(f"{tensor_digest(self.x)} {placement} {self.likeness is not None}".encode()).hexdigest()
 
 
 def read_faces(
@@ -86,9 +86,8 @@ def read_targets(
     size, digest, targets = photograph.native.size, photograph.digest, {}
     for number, aligned in faces.items():
         side, device = components.generator.resolution, components.device
-        x, likeness = to_tensor(aligned.picture, side).to(device), None
-        if aligned.landmarks is not None:
-            likeness = Likeness(aligned.picture, aligned.landmarks, side, device)
+        x = to_tensor(aligned.picture, side).to(device)
+        likeness = None if aligned.landmarks is None else Likeness(x, aligned.landmarks)
         quad = tuple((float(x), float(y)) for x, y in aligned.quad)
         targets[number] = Target(x, Placement(quad, size, digest), likeness)
     return photograph, targets

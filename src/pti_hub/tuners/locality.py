@@ -59,8 +59,9 @@ def locality_loss(
         A scalar.
     """
     with torch.no_grad():
-        w_z = broadcast_ws(generator, generator.mapping(z.to(generator.w_avg)).float())
-        w_r = interpolated_code(broadcast_ws(generator, pivot), w_z, alpha)
+        with torch.autocast(pivot.device.type, enabled=False):
+            w_z = broadcast_ws(generator, generator.mapping(z.to(generator.w_avg)).float())
+            w_r = interpolated_code(broadcast_ws(generator, pivot), w_z, alpha)
         original = generator.synthesis(w_r.to(generator.w_avg)).float()
     picture = tuned_synthesis(generator, theta, w_r)
     with mixed_precision(pivot.device):

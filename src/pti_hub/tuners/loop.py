@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate.utils import reduce
+from accelerate.utils import broadcast, reduce
 from torch import Tensor
 
 from pti_hub.faces import Likeness
@@ -30,6 +30,7 @@ from pti_hub.tuners.reconstruction import Losses, ReconstructionLoss
 
 # Pictures that the eigenbasis is computed from, at most.
 _BASIS_PICTURES = 4
+_SIDES = ("outputs", "inputs")
 
 
 class TuningLoop:
@@ -76,46 +77,55 @@ class TuningLoop:
             for target, face in zip(targets, likenesses, strict=True)
         ]
         self.likenesses = likenesses
-        # Matrices of a synthesis network map w to styles.
+        styles = {weight.data_ptr() for layer in generator.modulation_weights() for weight in layer}
         self.theta = {
-            name: p.detach().float().clone().requires_grad_(config.tunes_styles or p.ndim != 2)
+            name: p.detach().float().clone().requires_grad_(config.tunes_styles or p.data_ptr() not in styles)
             for name, p in generator.named_parameters()
             if not name.startswith("mapping_network.")
         }
         self.ws = [pivot.detach().float().clone() for pivot in pivots]
-        optimizer = self._optimizer()
+        bases = self._eigenbases() if config.uses_eigenbasis else {}
         learned = {f"theta.{name}": p for name, p in self.theta.items()} | {f"w.{i}": w for i, w in enumerate(self.ws)}
-        self.state = LoopState(learned, optimizer, torch.Generator().manual_seed(seed))
+        fixed = {f"{name}.{side}": getattr(basis, side) for name, basis in bases.items() for side in _SIDES}
+        self.state = LoopState(learned, self._optimizer(bases), torch.Generator().manual_seed(seed), fixed)
         self.updates = 0
         self.stopped: str | None = None
         # Who is not good enough yet, and how far each photograph is.
         self._waiting, self._distances = list(range(self.count)), [1.0] * self.count
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _optimizer(self, bases: Mapping[str, Eigenbasis]) -> torch.optim.Optimizer:
         cfg = self.config
-        learned = [p for p in self.theta.values() if p.requires_grad]
-        groups: list[dict[str, Any]] = [{"params": learned}]
-        bases = self._eigenbases() if cfg.uses_eigenbasis else []
+        groups: list[dict[str, Any]] = [{"params": [p for p in self.theta.values() if p.requires_grad]}]
         if cfg.pivot_learning_rate:
             groups.append({"params": [w.requires_grad_() for w in self.ws], "lr": cfg.pivot_learning_rate})
-        return EigenbasisAdam(groups, bases, lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
+        pairs = [(self.theta[name], basis) for name, basis in bases.items()]
+        return EigenbasisAdam(groups, pairs, lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
 
-    def _eigenbases(self) -> list[tuple[Tensor, Eigenbasis]]:
-        """Bases from a few of the pictures at their pivots, each weight with its own."""
+    def _eigenbases(self) -> dict[str, Eigenbasis]:
+        """Bases by the weight's name, from a few of the pictures at their pivots."""
         with ConvolutionMoments(self.theta) as moments:
             for k in range(0, self.count, -(-self.count // _BASIS_PICTURES)):
                 self._loss(k)[0].backward()
         for p in self.theta.values():
             p.grad = None
-        return [(self.theta[name], basis) for name, basis in moments.eigenbases().items()]
+        bases = moments.eigenbases()
+        if self.processes > 1:
+            # Eigenvectors are unique up to their sign only, and all processes must take the same step.
+            for name, basis in bases.items():
+                bases[name] = Eigenbasis(*(broadcast(getattr(basis, side)) for side in _SIDES))
+        return bases
 
     def _loss(self, i: int) -> tuple[Tensor, Losses]:
         """L_LPIPS(x_i, x_i^p) + λ_L2 L_L2(x_i, x_i^p) with x_i^p = G(w_i; θ*), and its parts."""
         cfg = self.config
-        with mixed_precision(self.device) if cfg.rounds_activations else nullcontext():
+        with self._rounding():
             picture = tuned_synthesis(self.generator, self.theta, self.ws[i])  # [1, 3, R, R]
         losses = self.losses[i](picture.float())
         return cfg.lpips_weight * (losses.lpips + losses.around) + cfg.l2_weight * losses.l2, losses
+
+    def _rounding(self) -> AbstractContextManager[None]:
+        """In which precision the generator works."""
+        return mixed_precision(self.device) if self.config.rounds_activations else nullcontext()
 
     def run(self, checkpoint: LoopCheckpoint | None) -> None:
         """Take rounds of steps until all photographs are good enough, or there are no rounds left.
@@ -165,6 +175,9 @@ class TuningLoop:
         near = torch.tensor(mine, device=self.device)
         near = reduce(near, "sum") if self.processes > 1 else near
         self._waiting = [i for i, is_near in enumerate(near.tolist()) if not is_near]
+        if not self._waiting:
+            # These weights are the ones that pass; others had a smaller loss, perhaps, but not this face.
+            self.state.keep(mean)
         if is_last or not self._waiting:
             return True
         self._take_step(everyone, rows)
@@ -211,9 +224,10 @@ class TuningLoop:
 
     def _accumulate_locality(self, w: Tensor, z: Tensor, weight: float) -> None:
         cfg = self.config
-        loss = locality_loss(
-            self.generator, self.theta, self.perceptual, w, z, cfg.locality_alpha, cfg.locality_l2_weight
-        )
+        with self._rounding():
+            loss = locality_loss(
+                self.generator, self.theta, self.perceptual, w, z, cfg.locality_alpha, cfg.locality_l2_weight
+            )
         (weight * loss).backward()
 
     def _take_step(self, batch: Sequence[int], rows: Tensor) -> None:

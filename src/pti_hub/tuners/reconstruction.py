@@ -12,8 +12,8 @@ from torch import Tensor
 from pti_hub.optim import mixed_precision
 from pti_hub.perceptual import LPIPS
 
-# Height and width up to which the whole picture is compared; finer detail counts in the face alone.
-_WHOLE = 384
+# Height and width at which the whole picture is compared, if it is larger; finer detail counts in the face alone.
+_WHOLE = 512
 # Importance, as a share of the largest, above which a place belongs to the face, and by how many pixels the rectangle
 # around these places is extended to a multiple.
 _FACE, _MULTIPLE = 0.9, 32
@@ -24,7 +24,7 @@ class Losses(NamedTuple):
 
     Attributes:
         lpips: L_LPIPS, which is compared with the threshold.
-        around: LPIPS of the whole picture at half size, where `lpips` is the face's; else 0.
+        around: LPIPS of the whole picture at `_WHOLE` pixels, where `lpips` is the face's; else 0.
         l2: L_L2.
     """
 
@@ -50,7 +50,7 @@ class ReconstructionLoss:
         self._importance = None if importance is None else importance / importance.mean()
         everything = (..., slice(None), slice(None))
         self._face = everything if importance is None else _rectangle(importance)
-        self._whole = min(_WHOLE, target.shape[-1])
+        self._shrinking = max(1, target.shape[-1] // _WHOLE)
         with torch.no_grad(), mixed_precision(target.device):
             within = None if importance is None else importance[self._face]
             self._features = perceptual.target_features(target[self._face], within)
@@ -70,7 +70,7 @@ class ReconstructionLoss:
         return Losses(lpips, around, (difference * self._importance).mean())
 
     def _shrink(self, picture: Tensor) -> Tensor:
-        return F.interpolate(picture, size=(self._whole, self._whole), mode="area")
+        return F.avg_pool2d(picture, self._shrinking)
 
 
 @torch.no_grad()
