@@ -52,9 +52,10 @@ class ReconstructionLoss:
         self._face = everything if importance is None else _rectangle(importance)
         self._shrinking = max(1, target.shape[-1] // _WHOLE)
         with torch.no_grad(), mixed_precision(target.device):
-            within = None if importance is None else importance[self._face]
-            self._features = perceptual.target_features(target[self._face], within)
-            if importance is not None:
+            if importance is None:
+                self._features = perceptual.target_features(target)
+            else:
+                self._features = perceptual.target_features(target[self._face], importance[self._face])
                 self._whole_features = perceptual.target_features(self._shrink(target))
 
     def __call__(self, picture: Tensor) -> Losses:
