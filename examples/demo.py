@@ -72,7 +72,9 @@ def main(
     edited = pipe(result.personalization, edit, photograph=photograph).photographs[0]
     save_image(edited, out / "photograph_edited.png")
 
-    print(f"reconstruction  LPIPS {result.metrics[0]['lpips']:.3f}  MSE {result.metrics[0]['mse']:.4f}")
+    metrics = result.metrics[0]
+    of_the_face = f" ({metrics['lpips_face']:.3f} of the face)" if "lpips_face" in metrics else ""
+    print(f"reconstruction  LPIPS {metrics['lpips']:.3f}{of_the_face}  MSE {metrics['mse']:.4f}")
     for label, picture in [("projection", projection), ("tuned", tuned)]:
         print(f"identity        distance to the photograph {distance(aligned, picture)}, {label}")
     print("time            " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in laps(clock)))
