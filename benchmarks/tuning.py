@@ -31,6 +31,7 @@ import typer
 from torch import Tensor
 
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline
+from pti_hub.evaluation.tables import cell
 from pti_hub.faces import FaceAnalyzer, embedding, identity_distance, widest
 from pti_hub.generators import broadcast_ws, tuned_synthesis
 from pti_hub.images import find_pictures, to_pil
@@ -184,17 +185,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"| mean of {len(pictures)} | before | after | difference | 95 % interval | largest after |",
         "|---" * 6 + "|",
     ]
-    random = np.random.default_rng(0)
     for key in [key for key in rows[0] if key not in ("picture", "schedule")]:
         before, after = (np.array([both[name][p][key] for p in pictures], float) for name in ("before", "after"))
         known = np.isfinite(before) & np.isfinite(after)
         before, after = before[known], after[known]
-        draws = random.integers(0, len(before), (10_000, len(before)))
-        low, high = np.quantile((after - before)[draws].mean(1), (0.025, 0.975))
-        mean = (before.mean(), after.mean(), (after - before).mean())
+        difference = cell((after - before).tolist(), draws=10_000)
         lines.append(
-            f"| {key} | {mean[0]:.4f} | {mean[1]:.4f} | {mean[2]:+.4f} "
-            f"| {low:+.4f} to {high:+.4f} | {after.max():.4f} |"
+            f"| {key} | {before.mean():.4f} | {after.mean():.4f} | {difference.mean:+.4f} "
+            f"| {difference.low:+.4f} to {difference.high:+.4f} | {after.max():.4f} |"
         )
     return "\n".join(lines)
 

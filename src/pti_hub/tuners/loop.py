@@ -170,7 +170,6 @@ class TuningLoop:
             best = self.state.best_loss
             self.stopped = f"diverged at step {step} of {self.config.num_steps}: loss {mean:.3g}, best {best:.3g}"
             return True
-        self.state.offer(mean)
         mine = [float(i % self.processes == self.rank and self._is_near(i)) for i in everyone]
         near = torch.tensor(mine, device=self.device)
         near = reduce(near, "sum") if self.processes > 1 else near
@@ -178,7 +177,9 @@ class TuningLoop:
         if not self._waiting:
             # These weights are the ones that pass; others had a smaller loss, perhaps, but not this face.
             self.state.keep(mean)
-        if is_last or not self._waiting:
+            return True
+        self.state.offer(mean)
+        if is_last:
             return True
         self._take_step(everyone, rows)
         return False

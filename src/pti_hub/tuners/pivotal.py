@@ -93,9 +93,10 @@ class PivotalTuner:
             WeightsError: The checkpoint is damaged or of another run.
         """
         _check_inputs(generator, pivots, targets)
+        faces: Sequence[Likeness | None] = [None] * len(targets)
         # Another network than LPIPS knows no places that count more.
-        looks = likenesses is not None and self.config.weighs_faces and isinstance(perceptual, LPIPS)
-        faces = list(likenesses) if looks and likenesses is not None else [None] * len(targets)
+        if likenesses is not None and self.config.weighs_faces and isinstance(perceptual, LPIPS):
+            faces = likenesses
         if len(faces) != len(targets):
             raise InputError(f"{len(faces)} likenesses and {len(targets)} targets; give one per target, or None")
         with reused_memory():

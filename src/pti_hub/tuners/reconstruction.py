@@ -36,8 +36,8 @@ class Losses(NamedTuple):
 class ReconstructionLoss:
     """L_LPIPS and L_L2 between G(w_p; θ*) and one photograph; what depends on the photograph alone is computed once.
 
-    Without importance this is Eq. 2. With it the face counts most: LPIPS is that of the rectangle around the face at
-    full resolution, and that of the whole picture at `_WHOLE` pixels is added to it.
+    Without importance these are the terms of Eq. 2. With importance the face counts most: the first LPIPS compares the
+    rectangle around the face at full resolution, and a second LPIPS compares the whole picture at `_WHOLE` pixels.
 
     Args:
         perceptual: LPIPS network.
@@ -48,13 +48,12 @@ class ReconstructionLoss:
     def __init__(self, perceptual: LPIPS, target: Tensor, importance: Tensor | None = None) -> None:
         self._perceptual, self._target = perceptual, target
         self._importance = None if importance is None else importance / importance.mean()
-        everything = (..., slice(None), slice(None))
-        self._face = everything if importance is None else _rectangle(importance)
         self._shrinking = max(1, target.shape[-1] // _WHOLE)
         with torch.no_grad(), mixed_precision(target.device):
             if importance is None:
                 self._features = perceptual.target_features(target)
             else:
+                self._face = _rectangle(importance)
                 self._features = perceptual.target_features(target[self._face], importance[self._face])
                 self._whole_features = perceptual.target_features(self._shrink(target))
 
