@@ -76,6 +76,14 @@ def test_convolutions_whose_outputs_see_one_input_have_no_basis(generator: Mobil
     assert len(with_basis) == 2 + 2 * len(generator.blocks)
 
 
+@pytest.mark.parametrize(("size", "names"), [(1, set()), (2, {"w"})])
+def test_few_places_span_too_little_for_a_basis(size: int, names: set[str]) -> None:
+    weight = torch.randn(2, 16, 1, 1).requires_grad_()
+    with ConvolutionMoments({"w": weight}) as moments:
+        F.conv2d(torch.randn(1, 16, size, size), weight).sum().backward()
+    assert moments.eigenbases().keys() == names
+
+
 def test_nothing_is_recorded_without_gradients() -> None:
     weight = torch.randn(2, 2, 1, 1).requires_grad_()
     with ConvolutionMoments({"w": weight}) as moments, torch.no_grad():
@@ -102,6 +110,22 @@ def test_in_the_standard_basis_it_is_adam() -> None:
         return [p.detach() for p in parameters]
 
     torch.testing.assert_close(minimised(True), minimised(False))
+
+
+def test_rotating_in_low_precision_changes_a_step_little() -> None:
+    torch.manual_seed(0)
+    gradient, basis = torch.randn(32, 16, 3, 3), Eigenbasis(rotation(32, 0), rotation(16, 1))
+
+    def step(rounds: bool) -> Tensor:
+        weight = torch.zeros(32, 16, 3, 3).requires_grad_()
+        optimizer = EigenbasisAdam([{"params": [weight]}], [(weight, basis)], rounds, lr=0.05)
+        for _ in range(2):
+            weight.grad = gradient.clone()
+            optimizer.step()
+        return weight.detach()
+
+    # Adam takes whole steps even where a gradient is next to nothing, and rounding decides their sign.
+    assert (step(True) - step(False)).norm() < 0.1 * step(False).norm()
 
 
 def test_correlated_inputs_no_longer_slow_it_down() -> None:

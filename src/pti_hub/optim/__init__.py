@@ -10,6 +10,7 @@ from pti_hub.optim.natural_gradient import GradientPreconditioner, NaturalGradie
 from pti_hub.optim.precision import mixed_precision
 from pti_hub.optim.processes import process_state
 from pti_hub.optim.schedules import learning_rate_factor
+from pti_hub.optim.threads import helpers_end
 
 __all__ = [
     "ConvolutionMoments",
@@ -23,6 +24,7 @@ __all__ = [
     "adam_state",
     "check_hyper_parameters",
     "check_target",
+    "helpers_end",
     "learning_rate_factor",
     "mixed_precision",
     "process_state",

@@ -9,12 +9,18 @@ entry is nearly such a combination, and one rate per entry does what it is meant
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from pti_hub.optim.precision import mixed_precision
+
+# A convolution with more input channels than this for each place of its input gets no basis.
+_CHANNELS_PER_PLACE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +79,9 @@ class ConvolutionMoments(TorchFunctionMode):
         leaf = next((leaf for leaf in _leaves(kernel) if id(leaf) in self._names and leaf.shape == kernel.shape), None)
         # In a grouped convolution an output does not see all inputs.
         if leaf is None or kernel.shape[1] != x.shape[1]:
+            return
+        # So few places span next to nothing of the channels' space.
+        if x.shape[2:].numel() * _CHANNELS_PER_PLACE < x.shape[1]:
             return
         name = self._names[id(leaf)]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
@@ -133,12 +142,18 @@ class EigenbasisAdam(torch.optim.Adam):
     Args:
         groups: As for Adam; each a dict with `"params"`.
         bases: Weights of the first group, each with its basis.
+        rounds: Whether gradients and steps are rotated in bfloat16 where the device computes it natively.
         **settings: Adam's.
     """
 
     def __init__(
-        self, groups: Sequence[dict[str, Any]], bases: Sequence[tuple[Tensor, Eigenbasis]], **settings: Any
+        self,
+        groups: Sequence[dict[str, Any]],
+        bases: Sequence[tuple[Tensor, Eigenbasis]],
+        rounds: bool = False,
+        **settings: Any,
     ) -> None:
+        self._rounds = rounds
         rotated = {id(weight) for weight, _ in bases}
         # Adam steps from 0 in the basis, and what it did there is added to the weight.
         self._steps = [(weight, basis, torch.zeros_like(basis.to_basis(weight.detach()))) for weight, basis in bases]
@@ -154,10 +169,12 @@ class EigenbasisAdam(torch.optim.Adam):
         for weight, basis, step in moving:
             assert weight.grad is not None
             step.zero_()
-            step.grad = basis.to_basis(weight.grad)
+            with self._rounding(weight.device):
+                step.grad = basis.to_basis(weight.grad).to(step.dtype)
         super().step()
         for weight, basis, step in moving:
-            weight += basis.from_basis(step, weight.shape)
+            with self._rounding(weight.device):
+                weight += basis.from_basis(step, weight.shape)
             step.grad = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -165,3 +182,6 @@ class EigenbasisAdam(torch.optim.Adam):
         super().zero_grad(set_to_none)
         for weight, _, _ in self._steps:
             weight.grad = None
+
+    def _rounding(self, device: torch.device) -> AbstractContextManager[None]:
+        return mixed_precision(device) if self._rounds else nullcontext()

@@ -19,7 +19,7 @@ from pti_hub.errors import InputError
 from pti_hub.faces import Align, FaceChoice
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.images import ImageInput, to_pil
-from pti_hub.optim import process_state
+from pti_hub.optim import helpers_end, process_state
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines.components import Components
@@ -50,6 +50,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         >>> pipe(out.personalization, edit=["smile", ("age", -2.0)]).images[0].save("smiling_and_younger.png")
     """
 
+    @helpers_end()
     def __call__(
         self,
         image: ImageOrIdentity | Sequence[ImageOrIdentity],
@@ -135,6 +136,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         progress = Progress(self.progress_bar_config, callback_on_step_end)
         return project(self, read_target(self, image, align, face).x, seed, progress)
 
+    @helpers_end()
     def personalize(
         self,
         images: Mapping[str, ImageInput | Sequence[ImageInput]] | ImageInput,
@@ -168,6 +170,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         progress = Progress(self.progress_bar_config, callback_on_step_end)
         return personalize(self, targets, seed, progress, run_folder, shared=process_state().num_processes > 1)
 
+    @helpers_end()
     def edit(self, identity: Personalization | str, edit: EditInput | None = None) -> list[Image.Image]:
         """Render identities that were tuned before: G(w_p + a·d; θ*), and nothing else.
 
@@ -259,6 +262,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         return complete_generator(cls, generator, perceptual, projector_perceptual, device, parts)
 
     @classmethod
+    @helpers_end()
     def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,

@@ -99,7 +99,8 @@ class TuningLoop:
         if cfg.pivot_learning_rate:
             groups.append({"params": [w.requires_grad_() for w in self.ws], "lr": cfg.pivot_learning_rate})
         pairs = [(self.theta[name], basis) for name, basis in bases.items()]
-        return EigenbasisAdam(groups, pairs, lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2), fused=True)
+        betas, rounds = (cfg.beta1, cfg.beta2), cfg.rounds_activations
+        return EigenbasisAdam(groups, pairs, rounds, lr=cfg.learning_rate, betas=betas, fused=True)
 
     def _eigenbases(self) -> dict[str, Eigenbasis]:
         """Bases by the weight's name, from a few of the pictures at their pivots."""
