@@ -129,7 +129,7 @@ def cast(
         row = {
             "setting": setting,
             "worst": float(columns["lpips_face"].max()),
-            "least": float(columns["identity"].max()),
+            "farthest": float(columns["identity"].max()),
         }
         table.append(row | {key: float(values.mean()) for key, values in columns.items()})
     titles = {

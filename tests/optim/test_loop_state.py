@@ -116,3 +116,22 @@ def test_the_state_of_another_loop_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match=r"state\.safetensors .*; delete it to do that part") as caught:
             state.resume(checkpoint, counter)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("others", [{}, {"a": torch.eye(2)}, {"a": torch.eye(2), "b": torch.eye(2)}])
+def test_what_is_fixed_comes_from_the_file_and_must_be_the_same_things(
+    others: dict[str, Tensor], tmp_path: Path
+) -> None:
+    def fixed(**tensors: Tensor) -> LoopState:
+        learned = {"w": torch.zeros(4, requires_grad=True)}
+        return LoopState(learned, torch.optim.Adam(learned.values()), torch.Generator(), tensors)
+
+    checkpoint = LoopCheckpoint(tmp_path / "state.safetensors")
+    fixed(a=torch.ones(2, 2)).write(checkpoint, step=3)
+    state = fixed(**others)
+    if others.keys() == {"a"}:
+        assert state.resume(checkpoint, "step") == [3]
+        assert torch.equal(state.fixed["a"], torch.ones(2, 2))
+    else:
+        with pytest.raises(WeightsError, match="delete it"):
+            state.resume(checkpoint, "step")

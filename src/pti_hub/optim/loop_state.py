@@ -90,6 +90,8 @@ class LoopState:
         if checkpoint is None or not kept:
             return [0] * len(counters)
         with as_weights_error(checkpoint.path, "delete it to do that part of the work anew"), torch.no_grad():
+            if {name for name in kept if name.startswith("fixed.")} != {f"fixed.{name}" for name in self.fixed}:
+                raise KeyError("it has other bases")
             self.best_loss = kept["best_loss"].item()
             self.random.set_state(kept["random"])
             for name, tensor in self.learned.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators import latent_statistics
-from pti_hub.optim import LoopCheckpoint, process_state
+from pti_hub.optim import LoopCheckpoint, helpers_end, process_state
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.inputs import Target, check_seed
@@ -25,6 +25,7 @@ from pti_hub.tuners import Tuning
 from pti_hub.version import __version__
 
 
+@helpers_end()
 def project(
     components: Components,
     target: Tensor,
@@ -54,6 +55,7 @@ def project(
         )
 
 
+@helpers_end()
 def personalize(
     components: Components,
     targets: Mapping[str, Target],

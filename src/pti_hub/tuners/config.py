@@ -21,7 +21,7 @@ class PivotalTunerConfig:
         tunes_styles: Whether the matrices that map w to styles are tuned, too. At a fixed pivot they add nothing that
             other weights can't do, but they change how the generator answers to edits.
         rounds_activations: Whether the generator works, and gradients are rotated, in bfloat16 where the device
-            computes it natively; weights, gradients of weights and reported metrics stay in float32.
+            computes it natively; weights and reported metrics stay in float32.
         weighs_faces: Whether the face counts more than the background, where it is known where the face is.
         rampdown: Share of the steps over which the learning rates fall to 0, along a cosine; not in the paper. The
             codes that locality draws make gradients noisy, and a large λ_R does harm unless that noise dies away.
