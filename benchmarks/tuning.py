@@ -136,7 +136,7 @@ class Judge:
     @torch.no_grad()
     def edited(self, theta: dict[str, Tensor], pivot: Tensor, edit: str, strength: float) -> Tensor:
         """The picture of an edited pivot."""
-        (parsed,) = self.pipe.parse(f"{edit}={strength}")
+        (parsed,) = self.pipe.parse(f"{edit}=raw:{strength}")
         ws = parsed.apply(broadcast_ws(self.generator, pivot))
         return tuned_synthesis(self.generator, theta, ws)
 

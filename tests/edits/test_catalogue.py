@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.directions import CATALOGUE, vector
 
-from pti_hub.edits import Direction, load_edits, save_edits, shipped_edits
+from pti_hub.edits import Direction, Step, load_edits, save_edits, shipped_edits
 from pti_hub.errors import InputError, WeightsError
 
+STEP = Step("yaw", 10.0)
 NAMES = st.text(min_size=1, max_size=8).filter(lambda s: s.strip() and "=" not in s)
 
 
@@ -26,7 +27,9 @@ def test_round_trip(names: list[str], data: st.DataObject, tmp_path_factory: Any
     folder = tmp_path_factory.mktemp("edits") / "edits"
     shapes = [data.draw(st.sampled_from([(8,), (4, 8)])) for _ in names]
     made = {
-        name: Direction(name, vector(*shape, seed=i), f"from {i}", {"hits": i / 10})
+        name: Direction(
+            name, vector(*shape, seed=i), f"from {i}", {"hits": i / 10}, data.draw(st.sampled_from([None, STEP]))
+        )
         for i, (name, shape) in enumerate(zip(names, shapes, strict=True))
     }
     save_edits(folder, made)
@@ -36,8 +39,8 @@ def test_round_trip(names: list[str], data: st.DataObject, tmp_path_factory: Any
         want = made[name]
         assert torch.equal(direction.vector, want.vector)
         assert direction.vector.dtype == want.vector.dtype
-        assert (direction.name, direction.provenance, dict(direction.metrics)) == (
-            (name, want.provenance, dict(want.metrics))
+        assert (direction.name, direction.provenance, dict(direction.metrics), direction.step) == (
+            (name, want.provenance, dict(want.metrics), want.step)
         )
 
 
@@ -61,6 +64,9 @@ def test_missing(tmp_path: Path) -> None:
         json.dumps({"age": {"provenance": "", "metrics": {}}}),
         json.dumps({k: {"provenance": "", "metrics": 3} for k in CATALOGUE}),
         json.dumps({k: [] for k in CATALOGUE}),
+        json.dumps({k: {"provenance": "", "metrics": {}, "step": {"measure": "yaw"}} for k in CATALOGUE}),
+        json.dumps({k: {"provenance": "", "metrics": {}, "step": {"measure": "x", "change": 1}} for k in CATALOGUE}),
+        json.dumps({k: {"provenance": "", "metrics": {}, "step": {"measure": "yaw", "change": ""}} for k in CATALOGUE}),
         json.dumps({k + "=": {"provenance": "", "metrics": {}} for k in CATALOGUE}),
     ],
 )

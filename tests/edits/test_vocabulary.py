@@ -7,7 +7,7 @@ import torch
 from support.directions import SMILE
 from torch import Tensor
 
-from pti_hub.edits import Direction, Edit, EditParser, YawEdit, ganspace, sefa
+from pti_hub.edits import Direction, Edit, EditParser, MeasuredEdit, Step, YawEdit, ganspace, sefa
 from pti_hub.errors import InputError
 from pti_hub.generators import MobileStyleGAN
 
@@ -50,8 +50,27 @@ def test_angles(words: EditParser, text: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "strength"), [("wide", 1.0), ("wide=-2", -2.0), (("wide", 0.5), 0.5), (("wide", "2"), 2.0)]
+)
+def test_steps_are_measured_where_the_direction_has_them(
+    generator: MobileStyleGAN, written: object, strength: float
+) -> None:
+    wide = Direction("wide", torch.ones(16), step=Step("mouth_width", 0.1))
+    words = EditParser({"wide": wide, "smile": SMILE}, generator)
+    assert words.parse(written) == [MeasuredEdit(wide, strength)]
+    assert words.parse(["wide=5deg", "smile=2"]) == [YawEdit(wide, 5.0), Edit(SMILE, 2.0)]
+    # The plain vector: asked for, limited to layers, or given as an object.
+    assert words.parse("wide=raw:-2") == words.parse(("wide", "raw: -2")) == [Edit(wide, -2.0)]
+    assert words.parse(wide) == [Edit(wide)]
+    (limited,) = words.parse("wide_layers0-3")
+    assert isinstance(limited, Edit)
+
+
+@pytest.mark.parametrize(
     ("edit", "message"),
     [
+        ("smile=raw:5deg", "give raw:5 or 5deg"),
+        ("smile=raw:", "expected NAME or NAME=STRENGTH"),
         ("mix:ghost", "no identity is named 'ghost', there are bob, eve"),
         ("mix:bob=5deg", "has no angle"),
         ("pc99", "no edit is named 'pc99'; there are pc0 to 15"),

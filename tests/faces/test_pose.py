@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pti_hub.faces import eye_openness, head_pose, mouth_openness
+from pti_hub.errors import InputError
+from pti_hub.faces import eye_openness, head_pose, mouth_openness, mouth_width
 from pti_hub.faces.pose import MODEL_POINTS
 
 angles = st.floats(-60, 60)
@@ -77,3 +78,13 @@ def test_openness_is_height_over_width() -> None:
     assert eye_openness(points) == pytest.approx((6 / 20 + 10 / 20) / 2)
     assert mouth_openness(points) == pytest.approx(10 / 40)
     assert mouth_openness(points * 7 + 100) == pytest.approx(10 / 40)
+
+
+def test_the_mouths_width_is_in_distances_of_the_eyes() -> None:
+    points = np.zeros((68, 2))
+    points[36:42], points[42:48] = (-30, 5), (20, 5)
+    points[48], points[54] = (-20, 0), (20, 0)
+    assert mouth_width(points) == mouth_width(points * 3 + 9) == pytest.approx(40 / 50)
+    points[42:48] = points[36:42]
+    with pytest.raises(InputError, match="eyes have no width"):
+        mouth_width(points)

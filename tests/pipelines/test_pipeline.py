@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from support.pictures import pixels
 from torch import Tensor
 
 from pti_hub import Direction, InputError, PTIPipeline
-from pti_hub.edits import LatentMapper, MapperEdit
+from pti_hub.edits import LatentMapper, MapperEdit, Step
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
 from pti_hub.projectors import EncoderProjector, MeanProjector, RandomProjector
@@ -116,14 +119,55 @@ def test_an_angle_is_measured_on_the_picture(
     ada = pipe(photograph).personalization
     monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
     monkeypatch.setattr(
-        "pti_hub.pipelines.rendering.measure_yaw",
-        lambda generator, weights, ws, direction, strength: 3.0 + 8.0 * strength,
+        "pti_hub.pipelines.rendering.measure",
+        lambda generator, weights, ws, direction, measure, strength: 3.0 + 8.0 * strength,
     )
     out = pipe(ada, edit=["age", "smile=10deg"])
     age, smile = out.edits[0]
     assert (age.strength, smile.strength) == (1.0, pytest.approx(1.25, abs=0.07))
     same = pipe(ada, edit=[("age", 1.0), ("smile", smile.strength)])
     assert np.array_equal(pixels(out.images[0]), pixels(same.images[0]))
+
+
+def test_measured_steps_are_solved_for_once(
+    pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = pipe(photograph).personalization
+    looks = []
+
+    def measure(generator: object, weights: object, ws: object, direction: object, number: object, s: float) -> float:
+        looks.append(s)
+        return 0.8 + 0.1 * s
+
+    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr("pti_hub.pipelines.rendering.measure", measure)
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step("mouth_width", 0.15))
+    out = pipe(ada, edit="smile")
+    assert [edit.strength for edit in out.edits[0]] == [pytest.approx(1.5)]
+    assert np.array_equal(
+        pixels(out.images[0]), pixels(pipe.edit(ada, ("smile", f"raw:{out.edits[0][0].strength}"))[0])
+    )
+    # 0, 0.5, 1 and 1.5 were looked at, and need not be again.
+    pictures = pipe.walk(ada, "smile", [0, 1])
+    assert looks == [0.0, 0.5, 1.0, 1.5]
+    assert np.array_equal(pixels(pictures[0]), pixels(pipe.edit(ada)[0]))
+    assert np.array_equal(pixels(pictures[1]), pixels(out.images[0]))
+    # After another edit the face is another one.
+    pipe.edit(ada, ["age", "smile"])
+    assert len(looks) == 8
+
+
+def test_a_face_that_cannot_be_measured_takes_the_plain_vector(
+    pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr("pti_hub.pipelines.rendering.FaceAnalyzer", lambda: SimpleNamespace(detect=lambda image: []))
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step("mouth_width", 0.15))
+    ada = pipe(photograph).personalization
+    with caplog.at_level(logging.WARNING, "pti_hub"):
+        picture = pipe.edit(ada, "smile=2")[0]
+    assert "no face is left to measure at strength 0 of 'smile', so 'smile' takes its plain vector" in caplog.text
+    assert np.array_equal(pixels(picture), pixels(pipe.edit(ada, "smile=raw:2")[0]))
 
 
 def test_a_walk(pipe: PTIPipeline, photograph: Tensor) -> None:

@@ -1,9 +1,10 @@
 """Edits in latent space: the kinds of edits, how users name them, and how directions are stored."""
 
 from pti_hub.edits.catalogue import load_edits, save_edits, shipped_edits
-from pti_hub.edits.direction import Direction, Edit
+from pti_hub.edits.direction import Direction, Edit, Step
 from pti_hub.edits.ganspace import GANSpace, ganspace
 from pti_hub.edits.mapper import LatentMapper, MapperEdit
+from pti_hub.edits.measured import MeasuredEdit
 from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.parser import AnyEdit, AppliedEdit, EditInput, EditParser
 from pti_hub.edits.sefa import sefa
@@ -19,6 +20,8 @@ __all__ = [
     "GANSpace",
     "LatentMapper",
     "MapperEdit",
+    "MeasuredEdit",
+    "Step",
     "StyleMix",
     "YawEdit",
     "ganspace",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from pti_hub.edits.direction import Direction
+from pti_hub.edits.direction import Direction, Step
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.storage import read_json, read_tensors, replaced_folder, write_json, write_tensors
 
@@ -28,12 +29,17 @@ def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
     for name, direction in directions.items():
         if name != direction.name:
             raise InputError(f"direction {direction.name!r} is listed as {name!r}; list it under its own name")
-    config = {d.name: {"provenance": d.provenance, "metrics": dict(d.metrics)} for d in directions.values()}
+    config = {d.name: _describe(d) for d in directions.values()}
     # Tensors are numbered, since safetensors reserves some names that a direction could have.
     tensors = {f"vectors.{i}": d.vector for i, d in enumerate(directions.values())}
     with replaced_folder(folder, CONFIG_NAME) as new:
         write_tensors(new / WEIGHTS_NAME, tensors)
         write_json(new / CONFIG_NAME, config)
+
+
+def _describe(direction: Direction) -> dict[str, Any]:
+    entry: dict[str, Any] = {"provenance": direction.provenance, "metrics": dict(direction.metrics)}
+    return entry if direction.step is None else entry | {"step": direction.step._asdict()}
 
 
 def load_edits(folder: str | Path) -> dict[str, Direction]:
@@ -54,7 +60,13 @@ def load_edits(folder: str | Path) -> dict[str, Direction]:
         raise WeightsError(f"{folder} lists {len(config)} edits but holds {sorted(tensors)}")
     try:
         return {
-            name: Direction(name, tensors[f"vectors.{i}"], str(entry["provenance"]), dict(entry["metrics"]))
+            name: Direction(
+                name,
+                tensors[f"vectors.{i}"],
+                str(entry["provenance"]),
+                dict(entry["metrics"]),
+                Step(**entry["step"]) if "step" in entry else None,
+            )
             for i, (name, entry) in enumerate(config.items())
         }
     except (KeyError, TypeError, ValueError) as error:

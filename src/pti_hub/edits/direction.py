@@ -6,12 +6,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pti_hub.errors import InputError
+from pti_hub.faces import MEASURES
+
+
+class Step(NamedTuple):
+    """What one step of a direction changes in the picture.
+
+    Attributes:
+        measure: What is measured, a name in `pti_hub.faces.MEASURES`.
+        change: By how much one step changes it.
+    """
+
+    measure: str
+    change: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +37,18 @@ class Direction:
             `[num_ws, w_dim]` for W+.
         provenance: Where the direction comes from, in words.
         metrics: Measurements of the direction, in JSON's types.
+        step: What one step changes, where that is measured on each face; else a step is the vector.
 
     Raises:
-        InputError: The name is empty or contains a `=`, or the vector has another shape or type, or is not finite.
+        InputError: The name is empty or contains a `=`, the vector has another shape or type, or is not finite, or the
+            step is of an unknown measure or does not go upwards.
     """
 
     name: str
     vector: Tensor
     provenance: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    step: Step | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or "=" in self.name:
@@ -46,6 +62,11 @@ class Direction:
             )
         if not torch.isfinite(v).all():
             raise InputError(f"direction {self.name!r} holds NaN or infinite values; learn or fetch it again")
+        if self.step is not None and (self.step.measure not in MEASURES or not 0 < self.step.change < math.inf):
+            raise InputError(
+                f"{self.name!r} has steps of {self.step.change!r} in {self.step.measure!r}; expected a number above 0 "
+                f"in one of: {', '.join(MEASURES)}"
+            )
 
     @property
     def space(self) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from pti_hub.edits.direction import Direction, Edit
 from pti_hub.edits.ganspace import GANSpace, ganspace
 from pti_hub.edits.mapper import LatentMapper, MapperEdit
+from pti_hub.edits.measured import MeasuredEdit
 from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.sefa import sefa
 from pti_hub.edits.yaw import YawEdit
@@ -22,12 +23,14 @@ from pti_hub.errors import InputError
 from pti_hub.generators import Generator
 
 AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit"
-AnyEdit: TypeAlias = "AppliedEdit | YawEdit"
+AnyEdit: TypeAlias = "AppliedEdit | MeasuredEdit | YawEdit"
 OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | LatentMapper | AnyEdit"
 EditInput: TypeAlias = "OneEdit | Sequence[OneEdit]"
 """What a user may pass as an edit."""
 
-_AMOUNT = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<degrees>°|deg)?", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"(?P<raw>raw:\s*)?(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<degrees>°|deg)?", re.IGNORECASE
+)
 _LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
 _COMPONENT = re.compile(r"(?P<kind>pc|sefa)(?P<number>\d{1,4})")
 _SEED = re.compile(r"seed(?P<seed>\d{1,9})")
@@ -45,7 +48,8 @@ class EditParser:
     - `"smile_layers4-7"`: any of these, limited to layers 4 to 7; layer 0 is the coarsest.
 
     An amount can follow a name: `"age=-2"` in steps, or `"pose=5deg"` (`"pose=5°"`) in degrees of the head's yaw, as
-    measured in the picture.
+    measured in the picture. Some directions of the catalogue have steps that are measured, too, so that they are as
+    large on every face: `Direction.step`. `"smile=raw:1"` takes the plain vector of such a direction.
 
     Args:
         catalogue: Directions by name.
@@ -65,7 +69,7 @@ class EditParser:
 
         Args:
             edit: `None`, a string, a pair `(name, amount)`, a `Direction`, a `LatentMapper`, an `Edit`, a `StyleMix`, a
-                `MapperEdit`, a `YawEdit`, or a sequence of these.
+                `MapperEdit`, a `MeasuredEdit`, a `YawEdit`, or a sequence of these.
 
         Returns:
             The edits in the given order; an empty list for `None`.
@@ -75,7 +79,7 @@ class EditParser:
         """
         if edit is None:
             return []
-        if isinstance(edit, (Edit, StyleMix, MapperEdit, YawEdit)):
+        if isinstance(edit, (Edit, StyleMix, MapperEdit, MeasuredEdit, YawEdit)):
             return [edit]
         if isinstance(edit, LatentMapper):
             return [MapperEdit(edit)]
@@ -85,7 +89,7 @@ class EditParser:
             return [self._parse_text(edit)]
         if isinstance(edit, tuple) and len(edit) == 2 and isinstance(edit[0], str):
             if isinstance(edit[1], Real) and not isinstance(edit[1], bool):
-                return [self.edit(edit[0], float(edit[1]))]
+                return [self._measured(self.edit(edit[0], float(edit[1])))]
             if isinstance(edit[1], str) and (match := _AMOUNT.fullmatch(edit[1].strip())):
                 return [self._amount(edit[0], match)]
         if isinstance(edit, Sequence) and not any(item is None for item in edit):
@@ -112,15 +116,26 @@ class EditParser:
         match = _AMOUNT.fullmatch(amount)
         if not name or (separator and not match):
             raise InputError(f"edit {text!r}; expected NAME or NAME=STRENGTH, e.g. smile, age=-3 or pose=5deg")
-        return self.edit(name) if match is None else self._amount(name, match)
+        return self._measured(self.edit(name)) if match is None else self._amount(name, match)
 
     def _amount(self, name: str, match: re.Match[str]) -> AnyEdit:
+        number = float(match["number"])
+        if match["raw"] and match["degrees"]:
+            raise InputError(f"{name!r} by {match[0]!r}; give raw:{number:g} or {number:g}deg")
+        if match["raw"]:
+            return self.edit(name, number)
         if not match["degrees"]:
-            return self.edit(name, float(match["number"]))
+            return self._measured(self.edit(name, number))
         edit = self.edit(name)
         if isinstance(edit, StyleMix):
             raise InputError(f"{name!r} by {match[0]!r}; a style has no angle, give a strength such as {name}=0.5")
-        return YawEdit(edit.direction, float(match["number"]))
+        return YawEdit(edit.direction, number)
+
+    def _measured(self, edit: Edit | StyleMix) -> AnyEdit:
+        """The same edit in steps that are measured on the picture, where the direction has such steps."""
+        if isinstance(edit, StyleMix) or edit.direction.step is None:
+            return edit
+        return MeasuredEdit(edit.direction, edit.strength)
 
     def _direction(self, name: str, base: str, first: int | None, last: int | None) -> Direction:
         if base in self.catalogue:

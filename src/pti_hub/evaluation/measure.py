@@ -209,7 +209,7 @@ class Measurements:
             return row
         for edit in EDITS:
             for sign in (1, -1):
-                edited, turned = self._face(render((edit, float(sign))))
+                edited, turned = self._face(render((edit, f"raw:{sign}")))
                 row[f"identity_{edit}{sign:+d}"] = similarity(original, edited)
                 if edit == "pose":
                     row[f"yaw{sign:+d}"] = abs(turned - yaw)
@@ -240,8 +240,8 @@ class _Renderer:
         self._rendered: dict[tuple[Any, ...], Image.Image] = {}
 
     def __call__(self, *edits: Any) -> Image.Image:
-        # The name of an edit alone means one step.
-        key = tuple((edit, 1.0) if edit in EDITS else edit for edit in edits)
+        # The name of an edit alone means its vector: the same step in latent space for every method.
+        key = tuple((edit, "raw:1") if edit in EDITS else edit for edit in edits)
         if key not in self._rendered:
             self._rendered[key] = self._pipe.edit(self._person, list(key) or None)[0]
         return self._rendered[key]
@@ -249,7 +249,7 @@ class _Renderer:
     def small(self) -> dict[str, Image.Image]:
         """Small pictures for viewing, by what they show."""
         available = [edit for edit in EDITS if edit in self._pipe.edits]
-        views: dict[str, tuple[Any, ...]] = {"reconstruction": (), **{edit: ((edit, 1.0),) for edit in available}}
+        views: dict[str, tuple[Any, ...]] = {"reconstruction": (), **{edit: ((edit, "raw:1"),) for edit in available}}
         if len(available) > 1:
             views["all"] = tuple(available)
         return {name: thumbnail(self(*edits)) for name, edits in views.items()}

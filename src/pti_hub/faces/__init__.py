@@ -7,11 +7,13 @@ from pti_hub.faces.drawing import draw_numbers
 from pti_hub.faces.identity import embedding, identity_distance
 from pti_hub.faces.importance import face_importance
 from pti_hub.faces.likeness import Likeness
+from pti_hub.faces.measures import MEASURES, Measure
 from pti_hub.faces.occlusion import find_occluders
-from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness
+from pti_hub.faces.pose import HeadPose, eye_openness, head_pose, mouth_openness, mouth_width
 from pti_hub.faces.preparation import Align, AlignedFace, aligned_faces
 
 __all__ = [
+    "MEASURES",
     "Align",
     "AlignedFace",
     "Compositor",
@@ -20,6 +22,7 @@ __all__ = [
     "FaceChoice",
     "HeadPose",
     "Likeness",
+    "Measure",
     "Placement",
     "align",
     "aligned_faces",
@@ -34,6 +37,7 @@ __all__ = [
     "identity_distance",
     "is_aligned",
     "mouth_openness",
+    "mouth_width",
     "select",
     "widest",
 ]

@@ -1,4 +1,4 @@
-"""Head pose, and how open eyes and mouth are, from landmarks."""
+"""Head pose, how open eyes and mouth are, and how wide the mouth is, from landmarks."""
 
 from __future__ import annotations
 
@@ -110,6 +110,23 @@ def mouth_openness(landmarks: np.ndarray) -> float:
     """
     points = _check(landmarks)
     return _ratio(_distance(points[62], points[66]), _distance(points[48], points[54]), "mouth")
+
+
+def mouth_width(landmarks: np.ndarray) -> float:
+    """How wide the mouth is: the distance of its corners divided by the distance of the eyes' centres.
+
+    Args:
+        landmarks: [68, 2], x and y in pixels, as in `Face.landmarks`.
+
+    Returns:
+        About 0.8 for a mouth at rest, above 1 for a broad smile.
+
+    Raises:
+        InputError: The landmarks have another shape, are not finite, or have the eyes in one place.
+    """
+    points = _check(landmarks)
+    left, right = (points[first : first + 6].mean(axis=0) for first in (36, 42))
+    return _ratio(_distance(points[48], points[54]), _distance(left, right), "eyes")
 
 
 def _check(landmarks: np.ndarray) -> np.ndarray:

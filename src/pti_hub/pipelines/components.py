@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from typing_extensions import Self, Unpack
 
-from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, YawEdit, ganspace
+from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, MeasuredEdit, YawEdit, ganspace
 from pti_hub.encoders import Encoder
 from pti_hub.errors import InputError
 from pti_hub.faces import FaceAnalyzer
@@ -25,6 +26,9 @@ from pti_hub.tuners import PivotalTuner
 
 NETWORKS = ("generator", "perceptual", "projector_perceptual", "encoder")
 """The parts that have weights."""
+
+Measurements: TypeAlias = "dict[tuple[Direction, bytes], dict[float, float]]"
+"""Of one personalisation, by a direction and the bytes of the latent that it starts from: a number by strength."""
 
 
 class Components:
@@ -91,6 +95,7 @@ class Components:
         self.weights_are_rounded = False
         # Seconds of work, done once per generator.
         self._principal_components = functools.cache(functools.partial(ganspace, generator))
+        self._measurements: WeakKeyDictionary[Personalization, Measurements] = WeakKeyDictionary()
 
     @property
     def encoder(self) -> Encoder | None:
@@ -152,6 +157,10 @@ class Components:
         personalization.check(self.generator, self.base)
         self.personalization = personalization
 
+    def measurements(self, personalization: Personalization) -> Measurements:
+        """What was measured of a personalisation's pictures so far, to be added to."""
+        return self._measurements.setdefault(personalization, {})
+
     def parse(self, edit: EditInput | None, given: Sequence[Personalization] = ()) -> list[AnyEdit]:
         """Edits as a user writes them, looked up and tried on a latent: call it before long work.
 
@@ -169,7 +178,7 @@ class Components:
         edits = parser.parse(edit)
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
-            if isinstance(parsed, YawEdit):
+            if isinstance(parsed, (MeasuredEdit, YawEdit)):
                 FaceAnalyzer()
                 parsed = Edit(parsed.direction)
             parsed.apply(ws)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing_extensions import Unpack
 from pti_hub.edits import EditInput, YawEdit
 from pti_hub.errors import InputError
 from pti_hub.faces import Align, FaceChoice
-from pti_hub.generators import Generator, broadcast_ws
+from pti_hub.generators import Generator
 from pti_hub.images import ImageInput, to_pil
 from pti_hub.optim import helpers_end, process_state
 from pti_hub.perceptual import LPIPS
@@ -29,7 +28,7 @@ from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.pipelines.rendering import EditedFace, apply_edits, put_back, render
+from pti_hub.pipelines.rendering import EditedFace, apply_edits, put_back, render, walk
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
 from pti_hub.pipelines.scenes import SUBJECT, EditsByFace, ImageOrIdentity, read_scenes, run_folder_of
 from pti_hub.projectors import Projection
@@ -107,7 +106,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 # 3. Edit: G(w_p + a·d; θ*).
                 weights, pivot = add_deltas(self.generator, learned.deltas), self._pivot(learned, subject.name)
                 reconstruction = render(self.generator, weights, pivot)
-                ws, applied = apply_edits(self.generator, weights, pivot, subject.edits)  # [1, num_ws, w_dim]
+                known = self.measurements(learned)
+                ws, applied = apply_edits(self.generator, weights, pivot, subject.edits, known)  # [1, num_ws, w_dim]
                 edited = render(self.generator, weights, ws) if applied else reconstruction
                 output.add(edited, reconstruction, applied, learned.metrics.get(subject.name, {}), learned)
                 if scene.photograph is not None:
@@ -187,7 +187,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         person = require_identities(self, identity)
         weights = add_deltas(self.generator, person.personalization.deltas)
         pivots = [self._pivot(person.personalization, name) for name in person.names]
-        latents = [apply_edits(self.generator, weights, pivot, edits)[0] for pivot in pivots]  # [1, num_ws, w_dim]
+        known = self.measurements(person.personalization)
+        latents = [apply_edits(self.generator, weights, pivot, edits, known)[0] for pivot in pivots]
         return [render(self.generator, weights, ws) for ws in latents]
 
     @helpers_end()
@@ -212,9 +213,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         if len(person.names) != 1 or len(edits) != 1 or isinstance(edits[0], YawEdit):
             raise InputError(f"{', '.join(person.names)} along {direction!r}; expected one identity and one direction")
         weights = add_deltas(self.generator, person.personalization.deltas)
-        ws = broadcast_ws(self.generator, self._pivot(person.personalization, person.names[0]))  # [1, num_ws, w_dim]
-        steps = [dataclasses.replace(edits[0], strength=edits[0].strength * strength) for strength in strengths]
-        return [render(self.generator, weights, step.apply(ws)) for step in steps]
+        pivot, known = self._pivot(person.personalization, person.names[0]), self.measurements(person.personalization)
+        return walk(self.generator, weights, pivot, edits[0], strengths, known)
 
     @helpers_end()
     def prepare(self, image: ImageInput, *, align: Align = "auto", face: int | None = None) -> Image.Image:

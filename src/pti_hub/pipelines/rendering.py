@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pti_hub.edits import AnyEdit, AppliedEdit, Direction, YawEdit
+from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, MeasuredEdit, YawEdit
 from pti_hub.errors import FaceError
-from pti_hub.faces import Compositor, FaceAnalyzer, Placement, find_occluders, head_pose, widest
+from pti_hub.faces import MEASURES, Compositor, FaceAnalyzer, Measure, Placement, find_occluders, widest
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.images import Photograph, to_pil
 from pti_hub.logging import get_logger
 from pti_hub.optim import reused_memory
-from pti_hub.pipelines.components import Components
+from pti_hub.pipelines.components import Components, Measurements
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def put_back(components: Components, photograph: Photograph, faces: Sequence[Edi
 
 
 def apply_edits(
-    generator: Generator, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit]
+    generator: Generator, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit], known: Measurements
 ) -> tuple[Tensor, list[AppliedEdit]]:
     """The pivot after a sequence of edits.
 
@@ -81,28 +82,47 @@ def apply_edits(
         weights: θ* by parameter name, for edits that are measured on the picture.
         pivot: w_p, `[1, w_dim]` or `[1, num_ws, w_dim]`.
         edits: The edits, in order.
+        known: What was measured of pictures of these weights; more is added.
 
     Returns:
-        The latent `[1, num_ws, w_dim]`, and the edits with the strengths that were found for angles.
+        The latent `[1, num_ws, w_dim]`, and the edits with the strengths that were found by measuring.
 
     Raises:
         InputError: No strength turns the head so far.
-        FaceError: No face is left to measure.
+        FaceError: No face is left to measure the turn of.
     """
     ws = broadcast_ws(generator, pivot)
     applied: list[AppliedEdit] = []
     for edit in edits:
         if isinstance(edit, YawEdit):
-            edit = edit.resolve(functools.partial(measure_yaw, generator, weights, ws, edit.direction))
+            edit = edit.resolve(functools.partial(measure, generator, weights, ws, edit.direction, MEASURES["yaw"]))
+        elif isinstance(edit, MeasuredEdit):
+            edit = _resolve(generator, weights, ws, edit, known)
         ws = edit.apply(ws)
         applied.append(edit)
     return ws, applied
 
 
-def measure_yaw(
-    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, direction: Direction, strength: float
+def _resolve(
+    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, edit: MeasuredEdit, known: Measurements
+) -> Edit:
+    look = functools.partial(measure, generator, weights, ws, edit.direction, edit.measure)
+    try:
+        return edit.resolve(look, known.setdefault((edit.direction, ws.cpu().numpy().tobytes()), {}))
+    except FaceError as error:
+        get_logger(__name__).warning(f"{error}, so {edit.direction.name!r} takes its plain vector")
+        return edit.plain
+
+
+def measure(
+    generator: Generator,
+    weights: Mapping[str, Tensor],
+    ws: Tensor,
+    direction: Direction,
+    number: Measure,
+    strength: float,
 ) -> float:
-    """Yaw of the head, in degrees, in the picture at a strength of a direction.
+    """A number that the face has in the picture at a strength of a direction.
 
     Raises:
         FaceError: There is no face in that picture.
@@ -110,5 +130,19 @@ def measure_yaw(
     picture = render(generator, weights, direction.apply(ws, strength))
     face = widest(FaceAnalyzer().detect(picture))
     if face is None:
-        raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less")
-    return head_pose(face.landmarks).yaw
+        raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}")
+    return number.of(face.landmarks)
+
+
+def walk(
+    generator: Generator,
+    weights: Mapping[str, Tensor],
+    pivot: Tensor,
+    edit: AppliedEdit | MeasuredEdit,
+    strengths: Sequence[float],
+    known: Measurements,
+) -> list[Image.Image]:
+    """Pictures at several strengths of an edit, each a factor on its own; arguments as in `apply_edits`."""
+    steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
+    latents = [apply_edits(generator, weights, pivot, [step], known)[0] for step in steps]
+    return [render(generator, weights, ws) for ws in latents]

@@ -1,0 +1,100 @@
+"""Edits in steps that are as large on every face."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.directions import SMILE
+
+from pti_hub.edits import MeasuredEdit, Step
+from pti_hub.edits.measured import STRENGTHS
+from pti_hub.errors import FaceError, InputError
+
+WIDER = dataclasses.replace(SMILE, step=Step("mouth_width", 0.15))
+"""One step widens the mouth by 0.15."""
+
+
+def saturating(slope: float, most: float, rest: float = 0.8) -> Callable[[float], float]:
+    """A mouth's width by the strength of the vector; it never changes by more than `most`."""
+    return lambda strength: rest + most * math.tanh(slope * strength / most)
+
+
+@given(strength=st.floats(-2, 2), slope=st.floats(0.05, 0.4), rest=st.floats(0.5, 1.5))
+def test_the_change_is_the_same_on_every_face(strength: float, slope: float, rest: float) -> None:
+    look = saturating(slope, 0.7, rest)
+    if abs(look(STRENGTHS[-1]) - rest) < 0.15 * abs(strength):
+        return
+    edit = MeasuredEdit(WIDER, strength).resolve(look)
+    # A straight line replaces the curve between two measurements.
+    assert look(edit.strength) - rest == pytest.approx(0.15 * strength, rel=0.15, abs=1e-6)
+
+
+@given(strengths=st.lists(st.floats(-3, 3), min_size=1, max_size=6))
+def test_what_was_measured_before_changes_nothing_and_saves_looks(strengths: list[float]) -> None:
+    looks: list[float] = []
+
+    def look(strength: float) -> float:
+        looks.append(strength)
+        return saturating(0.2, 0.5)(strength)
+
+    known: dict[float, float] = {}
+    together = [MeasuredEdit(WIDER, strength).resolve(look, known) for strength in strengths]
+    assert len(looks) == len(set(looks)) <= 1 + 2 * len(STRENGTHS)
+    alone = [MeasuredEdit(WIDER, strength).resolve(look) for strength in strengths]
+    assert [edit.strength for edit in together] == [edit.strength for edit in alone]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_face_that_goes_no_further_stops_and_says_so(sign: int, caplog: pytest.LogCaptureFixture) -> None:
+    def look(strength: float) -> float:
+        return 0.8 + sign * min(0.1, 0.1 * abs(strength))
+
+    with caplog.at_level(logging.WARNING, "pti_hub"):
+        edit = MeasuredEdit(WIDER, 2.0 * sign).resolve(look)
+    assert edit.strength == sign
+    (message,) = caplog.messages
+    assert message.startswith(f"smile={2 * sign} stops early")
+    assert "changes by 0.10 of 0.30" in message
+
+
+def test_a_face_that_answers_the_wrong_way_stays_as_it_is() -> None:
+    assert MeasuredEdit(WIDER, 1.0).resolve(lambda strength: 0.8 - 0.1 * strength).strength == 0.0
+
+
+def test_a_face_that_is_lost_on_the_way_is_the_end_of_it() -> None:
+    def look(strength: float) -> float:
+        if strength > 1.5:
+            raise FaceError("no face")
+        return 0.05 * strength
+
+    assert MeasuredEdit(WIDER, 1.0).resolve(look).strength == 1.5
+    assert MeasuredEdit(WIDER, -1.0).resolve(look).strength == pytest.approx(-3.0)
+
+
+def test_without_a_face_there_is_nothing_to_measure() -> None:
+    def look(strength: float) -> float:
+        raise FaceError("no face")
+
+    with pytest.raises(FaceError):
+        MeasuredEdit(WIDER, 1.0).resolve(look)
+
+
+def test_no_step_needs_no_look() -> None:
+    assert MeasuredEdit(WIDER, 0.0).resolve(lambda strength: pytest.fail("looked")).strength == 0.0
+
+
+def test_a_direction_without_steps() -> None:
+    with pytest.raises(InputError, match="'smile' has no measured step"):
+        MeasuredEdit(SMILE)
+
+
+@pytest.mark.parametrize("step", [Step("height", 1.0), Step("yaw", 0.0), Step("yaw", -1.0), Step("yaw", math.inf)])
+def test_steps_that_cannot_be(step: Step) -> None:
+    with pytest.raises(InputError, match=r"has steps of .*; expected a number above 0 in one of: yaw, mouth_width"):
+        dataclasses.replace(SMILE, step=step)
