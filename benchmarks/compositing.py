@@ -78,7 +78,7 @@ def measure(
 ) -> dict[str, Any]:
     """The measurements of one edit of one face."""
     placement = person.placements["subject"]
-    reconstruction, edited = pipe.edit(person)[0], pipe.edit(person, edit)[0]
+    reconstruction, edited = pipe.edit(person)[0], pipe.edit(person, edit.replace("=", "=raw:"))[0]
     start = time.perf_counter()
     compositor = Compositor(photograph, placement.quad, reconstruction)
     result = compositor(edited)

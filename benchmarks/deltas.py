@@ -71,7 +71,7 @@ def main(
 
 def _pictures(pipe: PTIPipeline, personalization: Personalization, name: str) -> list[torch.Tensor]:
     one = Personalization(personalization.deltas, {name: personalization.pivots[name]}, personalization.base)
-    return [to_tensor(pipe.edit(one, edit)[0]) for edit in (None, *EDITS)]
+    return [to_tensor(pipe.edit(one, edit and (edit, "raw:1"))[0]) for edit in (None, *EDITS)]
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 def main(
     personalization: Annotated[Path | None, typer.Argument(help="Folder of a saved personalisation.")] = None,
-    edit: Annotated[str, typer.Option("--edit", "-e", help="Edit to render.")] = "smile",
+    edit: Annotated[str, typer.Option("--edit", "-e", help="Edit to render.")] = "smile=raw:1",
     turns: Annotated[int, typer.Option(help="Number of measurements of each side; the median counts.")] = 15,
     model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT

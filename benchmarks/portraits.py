@@ -1,6 +1,6 @@
 """How well photographs are reconstructed: align, project and tune every photograph in a folder, and print a table.
 
-    python benchmarks/portraits.py faces --edit smile --out outputs/portraits
+    python benchmarks/portraits.py faces --edit smile=raw:1 --out outputs/portraits
 
 A run that was stopped resumes with the missing photographs. Pictures are saved only if `--pictures` names a folder.
 """

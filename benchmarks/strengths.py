@@ -30,7 +30,7 @@ from pti_hub.images import find_pictures
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.storage import append_row, read_rows
 
-STRENGTHS = (-1.0, 1.0, 2.0)
+ASKED = (-1.0, 1.0, 2.0)
 LARGER = 1.15
 
 
@@ -47,7 +47,7 @@ def main(
     for path in find_pictures(folder):
         person = personalization(pipe, path, out)
         for direction in pipe.edits.values():
-            for asked in STRENGTHS:
+            for asked in ASKED:
                 if direction.step is not None and (path.name, direction.name, asked) not in done:
                     row = {"picture": path.name, "edit": direction.name, "asked": asked}
                     rows.append(row | measure(pipe, person, direction, asked))
@@ -64,6 +64,7 @@ def personalization(pipe: PTIPipeline, path: Path, out: Path) -> Personalization
 
 def measure(pipe: PTIPipeline, person: Personalization, direction: Direction, asked: float) -> dict[str, Any]:
     """One edit of one photograph."""
+    pipe.measurements(person).clear()
     start = time.perf_counter()
     output = pipe(person, MeasuredEdit(direction, asked))
     first = time.perf_counter()

@@ -18,6 +18,7 @@ OUTPUT is the folder of the new catalogue; the package's catalogue is in `src/pt
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -276,7 +277,7 @@ def verify(
         metrics |= {"label_std": float(samples.std[LABELS.index(direction.name)]), "latents": count}
         metrics["command"] = f"python examples/learn_directions.py verify RUN OUTPUT --latents {count}"
         print(direction.name, metrics)
-        measured[direction.name] = Direction(direction.name, direction.vector, direction.provenance, metrics)
+        measured[direction.name] = dataclasses.replace(direction, metrics=metrics)
     save_edits(output, measured)
 
 

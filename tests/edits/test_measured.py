@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,16 @@ def test_what_was_measured_before_changes_nothing_and_saves_looks(strengths: lis
     assert [edit.strength for edit in together] == [edit.strength for edit in alone]
 
 
+@given(
+    numbers=st.lists(st.floats(-0.05, 0.3), min_size=len(STRENGTHS), max_size=len(STRENGTHS)),
+    asked=st.lists(st.floats(0, 3), min_size=2, max_size=8),
+)
+def test_who_asks_for_more_never_gets_less(numbers: list[float], asked: list[float]) -> None:
+    curve = dict(zip((0.0, *STRENGTHS), (0.0, *numbers), strict=True))
+    found = [MeasuredEdit(WIDER, strength).resolve(curve.__getitem__).strength for strength in sorted(asked)]
+    assert found == sorted(found)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_face_that_goes_no_further_stops_and_says_so(sign: int, caplog: pytest.LogCaptureFixture) -> None:
     def look(strength: float) -> float:
@@ -59,7 +70,7 @@ def test_a_face_that_goes_no_further_stops_and_says_so(sign: int, caplog: pytest
         edit = MeasuredEdit(WIDER, 2.0 * sign).resolve(look)
     assert edit.strength == sign
     (message,) = caplog.messages
-    assert message.startswith(f"smile={2 * sign} stops early")
+    assert message.startswith(f"smile={2 * sign} stops at strength {sign} of its vector")
     assert "changes by 0.10 of 0.30" in message
 
 
@@ -94,7 +105,11 @@ def test_a_direction_without_steps() -> None:
         MeasuredEdit(SMILE)
 
 
-@pytest.mark.parametrize("step", [Step("height", 1.0), Step("yaw", 0.0), Step("yaw", -1.0), Step("yaw", math.inf)])
-def test_steps_that_cannot_be(step: Step) -> None:
-    with pytest.raises(InputError, match=r"has steps of .*; expected a number above 0 in one of: yaw, mouth_width"):
-        dataclasses.replace(SMILE, step=step)
+@pytest.mark.parametrize(
+    ("measure", "change"),
+    [("height", 1.0), ("yaw", 0.0), ("yaw", -1.0), ("yaw", math.inf), ("yaw", "3"), ([], 1.0), ("yaw", True)],
+)
+def test_steps_that_cannot_be(measure: Any, change: Any) -> None:
+    with pytest.raises(InputError, match=r"expected a (finite )?number") as caught:
+        dataclasses.replace(SMILE, step=Step(measure, change))
+    assert "\n" not in str(caught.value)

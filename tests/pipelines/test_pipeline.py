@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from support.pictures import pixels
 from torch import Tensor
 
 from pti_hub import Direction, InputError, PTIPipeline
-from pti_hub.edits import LatentMapper, MapperEdit, Step
+from pti_hub.edits import Edit, LatentMapper, MapperEdit, Step
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
 from pti_hub.projectors import EncoderProjector, MeanProjector, RandomProjector
@@ -166,8 +167,18 @@ def test_a_face_that_cannot_be_measured_takes_the_plain_vector(
     ada = pipe(photograph).personalization
     with caplog.at_level(logging.WARNING, "pti_hub"):
         picture = pipe.edit(ada, "smile=2")[0]
-    assert "no face is left to measure at strength 0 of 'smile', so 'smile' takes its plain vector" in caplog.text
+    assert "no face is left to measure 'smile' on, so it takes its plain vector" in caplog.text
     assert np.array_equal(pixels(picture), pixels(pipe.edit(ada, "smile=raw:2")[0]))
+
+
+def test_without_dlib_steps_are_plain_vectors(
+    pipe: PTIPipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step("mouth_width", 0.15))
+    with caplog.at_level(logging.WARNING, "pti_hub"):
+        assert pipe.parse("smile=2") == [Edit(pipe.edits["smile"], 2.0)]
+    assert "'smile' takes its plain vector, unmeasured: " in caplog.text
 
 
 def test_a_walk(pipe: PTIPipeline, photograph: Tensor) -> None:

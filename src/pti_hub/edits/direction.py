@@ -33,11 +33,12 @@ class Direction:
 
     Args:
         name: The property, e.g. `"age"`; must not contain a `=`, which separates the strength on the command line.
-        vector: The step of strength 1.0: floating point, `[w_dim]` for W (the same step in every layer), or
+        vector: What strength 1.0 adds to a latent: floating point, `[w_dim]` for W (the same step in every layer), or
             `[num_ws, w_dim]` for W+.
         provenance: Where the direction comes from, in words.
         metrics: Measurements of the direction, in JSON's types.
-        step: What one step changes, where that is measured on each face; else a step is the vector.
+        step: What one step changes in the picture, where the strength is solved for on each face: a `MeasuredEdit`
+            counts in these steps, an `Edit` always in vectors.
 
     Raises:
         InputError: The name is empty or contains a `=`, the vector has another shape or type, or is not finite, or the
@@ -62,11 +63,14 @@ class Direction:
             )
         if not torch.isfinite(v).all():
             raise InputError(f"direction {self.name!r} holds NaN or infinite values; learn or fetch it again")
-        if self.step is not None and (self.step.measure not in MEASURES or not 0 < self.step.change < math.inf):
-            raise InputError(
-                f"{self.name!r} has steps of {self.step.change!r} in {self.step.measure!r}; expected a number above 0 "
-                f"in one of: {', '.join(MEASURES)}"
-            )
+        if self.step is not None:
+            measure, change = self.step
+            check_amount("step", change, self.name)
+            if not isinstance(measure, str) or measure not in MEASURES or change <= 0:
+                raise InputError(
+                    f"{self.name!r} has steps of {change!r} in {measure!r}; expected a number above 0 in one of: "
+                    f"{', '.join(MEASURES)}"
+                )
 
     @property
     def space(self) -> str:
@@ -102,7 +106,7 @@ class Direction:
             num_ws: Number of layers of the generator.
 
         Returns:
-            A direction in W+.
+            A direction in W+, without a step of its own.
 
         Raises:
             InputError: The layers are out of range, or the direction has another number of layers.
@@ -124,7 +128,7 @@ class Edit:
 
     Args:
         direction: The direction.
-        strength: Number of the direction's steps; negative strengths go the opposite way.
+        strength: Number of vectors; negative strengths go the opposite way.
 
     Raises:
         InputError: The strength is not a finite number.

@@ -6,6 +6,7 @@ another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
@@ -67,44 +68,47 @@ class MeasuredEdit:
             known: What was measured of this face before, by strength; what is measured now is added.
 
         Returns:
-            The edit along the vector. Where the face goes no further, a warning says so.
+            The edit along the vector; its strength never falls where more is asked for. Where the face goes no
+            further, a warning says so.
 
         Raises:
             FaceError: There is no face to begin with.
         """
         known = {} if known is None else known
-        if not self.strength:
+        wanted, sign = abs(self.change), 1 if self.change > 0 else -1
+        reached = [(0.0, 0.0)]  # strengths that go farther than all before, and how far
+        if not wanted:
             return Edit(self.direction, 0.0)
-        sign = 1 if self.strength > 0 else -1
-        changes = {0.0: 0.0}  # in the wanted sense
+        start = self._look(look, known, 0.0)
+        if math.isnan(start):
+            raise FaceError(f"no face is left to measure {self.direction.name!r} on")
         for size in STRENGTHS:
+            change = sign * (self._look(look, known, sign * size) - start)
+            if math.isnan(change):
+                break
+            if change > reached[-1][1] + self.measure.tolerance:
+                reached.append((size, change))
+            if reached[-1][1] >= wanted:
+                (a, low), (b, high) = reached[-2:]
+                return Edit(self.direction, sign * (a + (wanted - low) / (high - low) * (b - a)))
+        strength, change = reached[-1]
+        if wanted > change + self.measure.tolerance:
+            self._say_that_it_stops(sign * strength, change)
+        return Edit(self.direction, sign * strength)
+
+    def _look(self, look: Callable[[float], float], known: MutableMapping[float, float], strength: float) -> float:
+        """The number at a strength; NaN where the picture no longer shows a face."""
+        if strength not in known:
             try:
-                for strength in (0.0, sign * size):
-                    if strength not in known:
-                        known[strength] = look(strength)
+                known[strength] = look(strength)
             except FaceError:
-                if 0.0 not in known:
-                    raise
-                break  # at this strength the picture no longer shows a face
-            changes[size] = sign * (known[sign * size] - known[0.0])
-            if changes[size] >= abs(self.change):
-                return Edit(self.direction, sign * self._between(changes))
-        return Edit(self.direction, sign * self._farthest(changes))
+                known[strength] = math.nan
+        return known[strength]
 
-    def _between(self, changes: dict[float, float]) -> float:
-        """The strength at which the straight line through the last two changes reaches the wanted one."""
-        (a, low), (b, high) = list(changes.items())[-2:]
-        return a + (abs(self.change) - low) / (high - low) * (b - a)
-
-    def _farthest(self, changes: dict[float, float]) -> float:
-        """The smallest strength that goes as far as this face does; a warning says how far that is."""
+    def _say_that_it_stops(self, strength: float, change: float) -> None:
         name, measure = self.direction.name, self.measure
-        most = max(changes.values())
-        farthest = next(size for size, change in changes.items() if change >= most - measure.tolerance)
-        if most < abs(self.change) - measure.tolerance:
-            get_logger(__name__).warning(
-                f"{name}={self.strength:g} stops early, this face goes no further: its {measure.title} changes by "
-                f"{changes[farthest]:.2f} of {abs(self.change):.2f}{measure.unit}; {name}=raw:{self.strength:g} does "
-                "not measure"
-            )
-        return farthest
+        get_logger(__name__).warning(
+            f"{name}={self.strength:g} stops at strength {strength:g} of its vector, where the {measure.title} of this "
+            f"face changes by {change:.2f} of {abs(self.change):.2f}{measure.unit}; {name}=raw:{self.strength:g} does "
+            "not measure"
+        )

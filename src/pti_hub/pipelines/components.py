@@ -14,9 +14,10 @@ from typing_extensions import Self, Unpack
 
 from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, MeasuredEdit, YawEdit, ganspace
 from pti_hub.encoders import Encoder
-from pti_hub.errors import InputError
+from pti_hub.errors import InputError, MissingDependencyError, WeightsError
 from pti_hub.faces import FaceAnalyzer
 from pti_hub.generators import Generator, broadcast_ws
+from pti_hub.logging import get_logger
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Base, Personalization
 from pti_hub.pipelines.presets import PRESETS
@@ -27,8 +28,8 @@ from pti_hub.tuners import PivotalTuner
 NETWORKS = ("generator", "perceptual", "projector_perceptual", "encoder")
 """The parts that have weights."""
 
-Measurements: TypeAlias = "dict[tuple[Direction, bytes], dict[float, float]]"
-"""Of one personalisation, by a direction and the bytes of the latent that it starts from: a number by strength."""
+Measurements: TypeAlias = "dict[tuple[Direction, str], dict[float, float]]"
+"""Of one personalisation, by a direction and the digest of the latent that it starts from: a number by strength."""
 
 
 class Components:
@@ -170,18 +171,15 @@ class Components:
 
         Raises:
             InputError: An edit is unknown, malformed or of another generator.
-            MissingDependencyError: An edit is measured on faces, and dlib is not installed.
+            MissingDependencyError: An edit is by an angle, and dlib is not installed.
             WeightsError: The same, and dlib's models are missing.
         """
         pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
         parser = EditParser(self.edits, self.generator, self.identities | pivots, self._principal_components)
-        edits = parser.parse(edit)
+        edits = [_measurable(parsed) for parsed in parser.parse(edit)]
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
-            if isinstance(parsed, (MeasuredEdit, YawEdit)):
-                FaceAnalyzer()
-                parsed = Edit(parsed.direction)
-            parsed.apply(ws)
+            (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
         return edits
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
@@ -218,3 +216,16 @@ class Components:
     def set_progress_bar_config(self, **config: Any) -> None:
         """Set the arguments of tqdm's bars; `disable=True` silences them."""
         self.progress_bar_config = config
+
+
+def _measurable(edit: AnyEdit) -> AnyEdit:
+    """The edit, or its plain vector where steps can't be measured; an angle can't do without."""
+    if isinstance(edit, (MeasuredEdit, YawEdit)):
+        try:
+            FaceAnalyzer()
+        except (MissingDependencyError, WeightsError) as error:
+            if isinstance(edit, YawEdit):
+                raise
+            get_logger(__name__).warning(f"{edit.direction.name!r} takes its plain vector, unmeasured: {error}")
+            return edit.plain
+    return edit

@@ -18,7 +18,8 @@ class PTIOutput:
     Attributes:
         images: The edited faces G(w_p + a·d; θ*), at the generator's resolution; without an edit the reconstruction.
         reconstruction: G(w_p; θ*).
-        edits: The edits as they were applied; an angle is given as the strength that turned the head so far.
+        edits: The edits as they were applied; measured steps and angles are given as the
+            strength of the vector that was found.
         metrics: Of the reconstruction `"lpips"` (the pipeline's perceptual network at full size), `"mse"` (pixel values
             in [-1, 1]), and where the face was found `"lpips_face"` (LPIPS of the face alone); and what
             `latent_statistics` says of the pivot.

@@ -19,6 +19,7 @@ from pti_hub.images import Photograph, to_pil
 from pti_hub.logging import get_logger
 from pti_hub.optim import reused_memory
 from pti_hub.pipelines.components import Components, Measurements
+from pti_hub.storage import tensor_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +109,9 @@ def _resolve(
 ) -> Edit:
     look = functools.partial(measure, generator, weights, ws, edit.direction, edit.measure)
     try:
-        return edit.resolve(look, known.setdefault((edit.direction, ws.cpu().numpy().tobytes()), {}))
+        return edit.resolve(look, known.setdefault((edit.direction, tensor_digest(ws)), {}))
     except FaceError as error:
-        get_logger(__name__).warning(f"{error}, so {edit.direction.name!r} takes its plain vector")
+        get_logger(__name__).warning(f"{error}, so it takes its plain vector")
         return edit.plain
 
 
@@ -119,7 +120,7 @@ def measure(
     weights: Mapping[str, Tensor],
     ws: Tensor,
     direction: Direction,
-    number: Measure,
+    what: Measure,
     strength: float,
 ) -> float:
     """A number that the face has in the picture at a strength of a direction.
@@ -130,8 +131,8 @@ def measure(
     picture = render(generator, weights, direction.apply(ws, strength))
     face = widest(FaceAnalyzer().detect(picture))
     if face is None:
-        raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}")
-    return number.of(face.landmarks)
+        raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less")
+    return what.of(face.landmarks)
 
 
 def walk(
