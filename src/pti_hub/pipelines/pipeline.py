@@ -68,10 +68,10 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             image: Path, PIL image, uint8 array [H, W, 3] or float tensor [3, H, W] in [-1, 1]; a `Personalization`; the
                 name of a loaded identity; or a list of these. Each face gets a generator of its own.
             edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
-                clearly visible step; `"pose=5deg"` turns the head by 5 degrees. `pti_hub.edits.EditParser` lists all
-                that can be named: GANSpace, SeFa, style mixing, ranges of layers. A dict gives each face its own
-                edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by the number of the face in each photograph; of
-                identities, by name or by place in the call.
+                clearly visible step; `"smile=raw:1"` is the plain vector, `"pose=5deg"` turns the head by 5 degrees.
+                `pti_hub.edits.EditParser` lists all that can be named: GANSpace, SeFa, style mixing, ranges of layers.
+                A dict gives each face its own edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by the number of the
+                face in each photograph; of identities, by name or by place in the call.
             photograph: For identities, the photograph that they were tuned on: the edits are put into it.
             align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
                 photographs that are not aligned yet.
