@@ -29,7 +29,7 @@ def saturating(slope: float, most: float, rest: float = 0.8) -> Callable[[float]
 @given(strength=st.floats(-2, 2), slope=st.floats(0.05, 0.4), rest=st.floats(0.5, 1.5))
 def test_the_change_is_the_same_on_every_face(strength: float, slope: float, rest: float) -> None:
     look = saturating(slope, 0.7, rest)
-    if abs(look(STRENGTHS[-1]) - rest) < 0.15 * abs(strength):
+    if abs(look(min(2 * abs(strength), STRENGTHS[-1])) - rest) < 0.15 * abs(strength):
         return
     edit = MeasuredEdit(WIDER, strength).resolve(look)
     # A straight line replaces the curve between two measurements.
@@ -79,13 +79,26 @@ def test_a_face_that_answers_the_wrong_way_stays_as_it_is() -> None:
 
 
 def test_a_face_that_is_lost_on_the_way_is_the_end_of_it() -> None:
+    looks = []
+
     def look(strength: float) -> float:
+        looks.append(strength)
         if strength > 1.5:
             raise FaceError("no face")
-        return 0.05 * strength
+        return 0.1 * strength
 
-    assert MeasuredEdit(WIDER, 1.0).resolve(look).strength == 1.5
-    assert MeasuredEdit(WIDER, -1.0).resolve(look).strength == pytest.approx(-3.0)
+    known: dict[float, float] = {}
+    for _ in range(2):
+        assert MeasuredEdit(WIDER, 2.0).resolve(look, known).strength == 1.5
+    assert looks == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert MeasuredEdit(WIDER, -2.0).resolve(look, known).strength == pytest.approx(-STRENGTHS[-1])
+
+
+def test_a_face_that_hardly_answers_is_not_pushed_to_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "pti_hub"):
+        edit = MeasuredEdit(WIDER, 1.0).resolve(lambda strength: 0.04 * strength)
+    assert edit.strength == 2.0
+    assert "changes by 0.08 of 0.15" in caplog.text
 
 
 def test_without_a_face_there_is_nothing_to_measure() -> None:

@@ -10,17 +10,23 @@ import math
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from pti_hub.edits.direction import Direction, Edit, check_amount
 from pti_hub.errors import FaceError, InputError
 from pti_hub.faces import MEASURES, Measure
 from pti_hub.logging import get_logger
 
-STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
+STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5)
 """Strengths of the vector that are measured, on either side, as far as they are needed; beyond them faces distort.
 
 They are always the same, and a straight line is drawn between them, so that an edit does not depend on those that were
 measured before it.
 """
+
+
+MOST_VECTORS = 2.0
+"""Most vectors for each step that is asked for: a face that hardly answers is not pushed to the end."""
 
 
 @dataclass(frozen=True)
@@ -75,26 +81,34 @@ class MeasuredEdit:
             FaceError: There is no face to begin with.
         """
         known = {} if known is None else known
-        wanted, sign = abs(self.change), 1 if self.change > 0 else -1
-        reached = [(0.0, 0.0)]  # strengths that go farther than all before, and how far
-        if not wanted:
+        if not self.strength:
             return Edit(self.direction, 0.0)
+        wanted, sign = abs(self.change), 1 if self.strength > 0 else -1
+        reached = self._farther_and_farther(look, known, sign)
+        sizes, changes = zip(*reached, strict=True)
+        size = min(float(np.interp(wanted, changes, sizes)), MOST_VECTORS * abs(self.strength))
+        change = float(np.interp(size, sizes, changes))
+        if wanted > change + self.measure.tolerance:
+            self._say_that_it_stops(sign * size, change)
+        return Edit(self.direction, sign * size)
+
+    def _farther_and_farther(
+        self, look: Callable[[float], float], known: MutableMapping[float, float], sign: int
+    ) -> list[tuple[float, float]]:
+        """Strengths from 0 that each change more than all before, and how much, until the wanted change is reached."""
         start = self._look(look, known, 0.0)
         if math.isnan(start):
             raise FaceError(f"no face is left to measure {self.direction.name!r} on")
+        reached = [(0.0, 0.0)]
         for size in STRENGTHS:
             change = sign * (self._look(look, known, sign * size) - start)
             if math.isnan(change):
                 break
             if change > reached[-1][1] + self.measure.tolerance:
                 reached.append((size, change))
-            if reached[-1][1] >= wanted:
-                (a, low), (b, high) = reached[-2:]
-                return Edit(self.direction, sign * (a + (wanted - low) / (high - low) * (b - a)))
-        strength, change = reached[-1]
-        if wanted > change + self.measure.tolerance:
-            self._say_that_it_stops(sign * strength, change)
-        return Edit(self.direction, sign * strength)
+            if reached[-1][1] >= abs(self.change):
+                break
+        return reached
 
     def _look(self, look: Callable[[float], float], known: MutableMapping[float, float], strength: float) -> float:
         """The number at a strength; NaN where the picture no longer shows a face."""
