@@ -36,11 +36,11 @@ def main(
     pipe = PTIPipeline.from_pretrained(model)
     out.mkdir(parents=True, exist_ok=True)
     portrait = load_image(skimage.data.astronaut())
-    edits = ("smile=2", "smile=-1", "age=1.5", "age=-1.5", "pose=1", "gender=1", "eyes_open=1")
+    edits = ("smile=raw:2", "smile=raw:-1", "age=1.5", "age=-1.5", "pose=1", "gender=1", "eyes_open=1")
     save_image(sheet(pipe, portrait, edits), out / "portrait.jpg")
-    save_image(sheet(pipe, before_the_mouth(portrait), ("smile=2", "age=1.5", "pose=1")), out / "cup.jpg")
+    save_image(sheet(pipe, before_the_mouth(portrait), ("smile=raw:2", "age=1.5", "pose=1")), out / "cup.jpg")
     group = people(pipe, (3, 8, 21))
-    edited = pipe(group, edit={0: "smile=2", 1: "age=1.5", 2: ["smile=-1", "pose=-1"]}).photographs[0]
+    edited = pipe(group, edit={0: "smile=raw:2", 1: "age=1.5", 2: ["smile=raw:-1", "pose=-1"]}).photographs[0]
     rows = Image.new("RGB", (group.width, 2 * group.height))
     rows.paste(group, (0, 0))
     rows.paste(edited, (0, group.height))

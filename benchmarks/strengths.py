@@ -8,7 +8,7 @@ resumes. A row is one edit at −1, +1 or +2 of one photograph.
 - change, plain: how much the edit changes what it is measured by, in steps: 1 is one step. `change` of measured steps,
   `plain` of the plain vector. The landmarks are found anew in a slightly larger picture, so that what the strength was
   solved with is not its own judge.
-- strength: strength of the vector that was found.
+- before: the same number without an edit. strength: strength of the vector that was found.
 - identity, identity_plain: distance of dlib's embeddings from the unedited picture.
 - seconds, seconds_again: the first time, and another strength of the same edit.
 """
@@ -76,6 +76,7 @@ def measure(pipe: PTIPipeline, person: Personalization, direction: Direction, as
     assert isinstance(found, Edit)
     row: dict[str, Any] = {"strength": found.strength, "seconds": first - start, "seconds_again": again - first}
     start_number, start_identity = look(before, direction)
+    row["before"] = start_number
     for suffix, picture in pictures.items():
         number, identity = look(picture, direction)
         row["change" if not suffix else "plain"] = number - start_number
