@@ -66,7 +66,8 @@ def test_the_next_edit_of_a_photograph_does_not_tune_again(
     monkeypatch.setattr("pti_hub.pipelines.inversion.project", lambda *args: pytest.fail("it is projected again"))
     assert run(monkeypatch, "edit", photo, "-e", "age=2", *options) == 0
     assert run(monkeypatch, "edit", photo, "-e", "age=2", "--face", "0", *options) == 0
-    names = {"photo_smile.png", "photo_age2.png", "photo_0_age2.png"}
+    assert run(monkeypatch, "edit", photo, "-e", "smile=raw:-1", *options) == 0
+    names = {"photo_smile.png", "photo_age2.png", "photo_0_age2.png", "photo_smileraw-1.png"}
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == names
 
 
