@@ -43,7 +43,7 @@ class PivotalTunerConfig:
             that an accelerator is not waited for in between.
     """
 
-    num_steps: int = 60
+    num_steps: int = 120
     learning_rate: float = 5e-4
     beta1: float = 0.8
     beta2: float = 0.99
