@@ -114,7 +114,8 @@ def test_in_the_standard_basis_it_is_adam() -> None:
 
 def test_rotating_in_low_precision_changes_a_step_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pti_hub.optim.eigenbasis.mixed_precision", lambda device: torch.autocast(device.type, torch.bfloat16)
+        "pti_hub.optim.eigenbasis.mixed_precision",
+        lambda device, wanted: torch.autocast(device.type, torch.bfloat16, enabled=wanted),
     )
     torch.manual_seed(0)
     gradient, basis = torch.randn(32, 16, 3, 3), Eigenbasis(rotation(32, 0), rotation(16, 1))

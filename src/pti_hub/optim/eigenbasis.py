@@ -9,7 +9,6 @@ entry is nearly such a combination, and one rate per entry does what it is meant
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,11 +168,11 @@ class EigenbasisAdam(torch.optim.Adam):
         for weight, basis, step in moving:
             assert weight.grad is not None
             step.zero_()
-            with self._rounding(weight.device):
+            with mixed_precision(weight.device, self._rounds):
                 step.grad = basis.to_basis(weight.grad).to(step.dtype)
         super().step()
         for weight, basis, step in moving:
-            with self._rounding(weight.device):
+            with mixed_precision(weight.device, self._rounds):
                 weight += basis.from_basis(step, weight.shape)
             step.grad = None
 
@@ -182,6 +181,3 @@ class EigenbasisAdam(torch.optim.Adam):
         super().zero_grad(set_to_none)
         for weight, _, _ in self._steps:
             weight.grad = None
-
-    def _rounding(self, device: torch.device) -> AbstractContextManager[None]:
-        return mixed_precision(device) if self._rounds else nullcontext()

@@ -7,19 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
+def mixed_precision(device: torch.device, wanted: bool = True) -> AbstractContextManager[None]:
     """Autocast to bfloat16 on devices that compute it natively; elsewhere nothing changes.
 
     For gradients in loops. Metrics that are reported and pictures that are shown are computed outside.
 
     Args:
         device: Where the networks are.
+        wanted: Whether to round at all.
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         native = device.type == "cpu" and _cpu_computes_bf16()
-    return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if native and wanted else nullcontext()
 
 
 def _cpu_computes_bf16() -> bool:

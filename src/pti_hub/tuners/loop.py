@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -119,14 +118,10 @@ class TuningLoop:
     def _loss(self, i: int) -> tuple[Tensor, Losses]:
         """L_LPIPS(x_i, x_i^p) + λ_L2 L_L2(x_i, x_i^p) with x_i^p = G(w_i; θ*), and its parts."""
         cfg = self.config
-        with self._rounding():
+        with mixed_precision(self.device, cfg.rounds_activations):
             picture = tuned_synthesis(self.generator, self.theta, self.ws[i])  # [1, 3, R, R]
         losses = self.losses[i](picture.float())
         return cfg.lpips_weight * (losses.lpips + losses.around) + cfg.l2_weight * losses.l2, losses
-
-    def _rounding(self) -> AbstractContextManager[None]:
-        """In which precision the generator works."""
-        return mixed_precision(self.device) if self.config.rounds_activations else nullcontext()
 
     def run(self, checkpoint: LoopCheckpoint | None) -> None:
         """Take rounds of steps until all photographs are good enough, or there are no rounds left.
@@ -226,7 +221,7 @@ class TuningLoop:
 
     def _accumulate_locality(self, w: Tensor, z: Tensor, weight: float) -> None:
         cfg = self.config
-        with self._rounding():
+        with mixed_precision(self.device, cfg.rounds_activations):
             loss = locality_loss(
                 self.generator, self.theta, self.perceptual, w, z, cfg.locality_alpha, cfg.locality_l2_weight
             )
