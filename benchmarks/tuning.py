@@ -57,7 +57,7 @@ def main(
     """Tune every photograph by both schedules, and print a table."""
     pipe = PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
     assert pipe.encoder is not None
-    older = EncoderProjector(pipe.encoder, dataclasses.replace(REFINED, refine_steps=25))
+    older = EncoderProjector(pipe.encoder, dataclasses.replace(REFINED, refine_steps=25, resolution=256))
     plain = dataclasses.replace(PivotalTunerConfig.paper(), num_steps=120, lpips_threshold=0.06)
     jobs = {"before": (older, PivotalTuner(plain)), "after": (pipe.projector, pipe.tuner)}
     rows = read_rows(out)

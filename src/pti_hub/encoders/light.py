@@ -86,7 +86,7 @@ class LightEncoder(
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.register_buffer("w_scale", torch.ones(w_dim))
         if num_axes:
-            self.register_buffer("axes", torch.eye(num_axes, w_dim))
+            self.register_buffer("axes", torch.zeros(num_axes, w_dim).fill_diagonal_(1))
             self.register_buffer("sensitivity", torch.zeros(num_axes))
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
