@@ -25,7 +25,7 @@ from PIL import Image
 
 from pti_hub import Direction, Edit, Personalization, PTIPipeline
 from pti_hub.edits import MeasuredEdit
-from pti_hub.faces import MEASURES, FaceAnalyzer, embedding, identity_distance, widest
+from pti_hub.faces import FaceAnalyzer, embedding, identity_distance, widest
 from pti_hub.images import find_pictures
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.storage import append_row, read_rows
@@ -91,7 +91,7 @@ def look(picture: Image.Image, direction: Direction) -> tuple[float, np.ndarray]
     face = widest(FaceAnalyzer().detect(enlarged))
     if face is None:
         return float("nan"), np.full(128, np.nan, np.float32)
-    return MEASURES[direction.step.measure].of(face.landmarks) / direction.step.change, embedding(enlarged, face)
+    return direction.step.measure.of(enlarged) / direction.step.change, embedding(enlarged, face)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -16,8 +16,9 @@ from support.directions import CATALOGUE, vector
 
 from pti_hub.edits import Direction, Step, load_edits, save_edits, shipped_edits
 from pti_hub.errors import InputError, WeightsError
+from pti_hub.faces import MEASURES
 
-STEP = Step("yaw", 10.0)
+STEP = Step(MEASURES["yaw"], 10.0)
 NAMES = st.text(min_size=1, max_size=8).filter(lambda s: s.strip() and "=" not in s)
 
 

@@ -16,9 +16,12 @@ from support.directions import SMILE
 from pti_hub.edits import MeasuredEdit, Step
 from pti_hub.edits.measured import STRENGTHS
 from pti_hub.errors import FaceError, InputError
+from pti_hub.faces import MEASURES
 
-WIDER = dataclasses.replace(SMILE, step=Step("mouth_width", 0.15))
+WIDER = dataclasses.replace(SMILE, step=Step(MEASURES["mouth_width"], 0.15))
 """One step widens the mouth by 0.15."""
+
+YAW = MEASURES["yaw"]
 
 
 def saturating(slope: float, most: float, rest: float = 0.8) -> Callable[[float], float]:
@@ -120,7 +123,7 @@ def test_a_direction_without_steps() -> None:
 
 @pytest.mark.parametrize(
     ("measure", "change"),
-    [("height", 1.0), ("yaw", 0.0), ("yaw", -1.0), ("yaw", math.inf), ("yaw", "3"), ([], 1.0), ("yaw", True)],
+    [("yaw", 1.0), (YAW, 0.0), (YAW, -1.0), (YAW, math.inf), (YAW, "3"), ([], 1.0), (YAW, True)],
 )
 def test_steps_that_cannot_be(measure: Any, change: Any) -> None:
     with pytest.raises(InputError, match=r"expected a (finite )?number") as caught:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pti_hub.edits import Direction, Edit, EditParser, MeasuredEdit, Step, YawEdit, ganspace, sefa
 from pti_hub.errors import InputError
+from pti_hub.faces import MEASURES
 from pti_hub.generators import MobileStyleGAN
 
 
@@ -55,7 +56,7 @@ def test_angles(words: EditParser, text: object) -> None:
 def test_steps_are_measured_where_the_direction_has_them(
     generator: MobileStyleGAN, written: object, strength: float
 ) -> None:
-    wide = Direction("wide", torch.ones(16), step=Step("mouth_width", 0.1))
+    wide = Direction("wide", torch.ones(16), step=Step(MEASURES["mouth_width"], 0.1))
     words = EditParser({"wide": wide, "smile": SMILE}, generator)
     assert words.parse(written) == [MeasuredEdit(wide, strength)]
     assert words.parse(["wide=5deg", "smile=2"]) == [YawEdit(wide, 5.0), Edit(SMILE, 2.0)]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pti_hub import Direction, InputError, PTIPipeline
 from pti_hub.edits import Edit, LatentMapper, MapperEdit, Step
+from pti_hub.faces import MEASURES
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
 from pti_hub.projectors import EncoderProjector, MeanProjector, RandomProjector
@@ -142,7 +143,7 @@ def test_measured_steps_are_solved_for_once(
 
     monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
     monkeypatch.setattr("pti_hub.pipelines.rendering.measure", measure)
-    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step("mouth_width", 0.15))
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
     out = pipe(ada, edit="smile")
     assert [edit.strength for edit in out.edits[0]] == [pytest.approx(1.5)]
     assert np.array_equal(
@@ -163,7 +164,7 @@ def test_a_face_that_cannot_be_measured_takes_the_plain_vector(
 ) -> None:
     monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
     monkeypatch.setattr("pti_hub.pipelines.rendering.FaceAnalyzer", lambda: SimpleNamespace(detect=lambda image: []))
-    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step("mouth_width", 0.15))
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
     ada = pipe(photograph).personalization
     with caplog.at_level(logging.WARNING, "pti_hub"):
         picture = pipe.edit(ada, "smile=2")[0]
@@ -175,7 +176,7 @@ def test_without_dlib_steps_are_plain_vectors(
     pipe: PTIPipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
-    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step("mouth_width", 0.15))
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
     with caplog.at_level(logging.WARNING, "pti_hub"):
         assert pipe.parse("smile=2") == [Edit(pipe.edits["smile"], 2.0)]
     assert "'smile' takes its plain vector, unmeasured: " in caplog.text

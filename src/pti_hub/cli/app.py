@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pti_hub.edits import load_edits
+from pti_hub.edits.learning import DEFAULT_TEXT_MODEL
 from pti_hub.errors import printable
-from pti_hub.pipelines import PRESETS
+from pti_hub.pipelines import PRESETS, PTIPipeline
 
 app = typer.Typer(
     help="Personalise a StyleGAN to a photograph and edit it.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -21,7 +23,21 @@ Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Run = Annotated[
     Path | None, typer.Option(help="Folder for intermediate state; after a kill, the same command resumes.")
 ]
+Edits = Annotated[
+    list[Path] | None,
+    typer.Option("--edits", help="Folder of further edits, such as pti-hub learn-edit and convert write."),
+]
+TextModel = Annotated[
+    str | None, typer.Option(help=f"Hub id or folder of the model that edits in words ask; {DEFAULT_TEXT_MODEL}.")
+]
 Device = Annotated[str | None, typer.Option(help="Device, such as cpu or cuda:1; by default the fastest.")]
+
+
+def add_edits(pipe: PTIPipeline, folders: Sequence[Path] | None, text_model: str | None) -> None:
+    """Make the edits of some folders known to a pipeline, and the text model that it is to ask."""
+    for folder in folders or []:
+        pipe.edits |= load_edits(folder)
+    pipe.text_model = text_model or pipe.text_model
 
 
 def echo_untrusted(text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 from tqdm.auto import tqdm
 
-from pti_hub.cli.app import Align, Device, Model, Preset, Seed, app, format_metrics
+from pti_hub.cli.app import Align, Device, Edits, Model, Preset, Seed, TextModel, add_edits, app, format_metrics
 from pti_hub.errors import InputError, one_line
 from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
 from pti_hub.images import PICTURE_SUFFIXES, STILL, find_pictures, load_image, save_image
@@ -72,6 +72,8 @@ def edit(
     ] = None,
     align: Align = True,
     seed: Seed = 0,
+    more_edits: Edits = None,
+    text_model: TextModel = None,
     device: Device = None,
 ) -> None:
     """Invert photographs, tune the generator to each face, and edit the photographs.
@@ -84,11 +86,13 @@ def edit(
     In a folder of photographs all faces are edited unless --face says otherwise.
 
     An edit is a name, or a name and an amount: smile, age=-2, pose=5deg (degrees of head rotation). Besides the edits
-    that pti-hub info lists, there are GANSpace's components (pc3), SeFa's directions (sefa2), the style of an identity
-    or of a random face (mix:NAME, mix:seed42), and any of these limited to some layers (smile_layers4-7).
+    that pti-hub info lists, there are words ("a person with a beard", text:beard), GANSpace's components (pc3), SeFa's
+    directions (sefa2), the style of an identity or of a random face (mix:NAME, mix:seed42), and any of these limited to
+    some layers (smile_layers4-7).
     """
     chosen = _parse_faces(face)
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
+    add_edits(pipe, more_edits, text_model)
     person = Personalization.from_pretrained(photo) if (photo / CONFIG_NAME).is_file() else None
     # Report invalid edits before the long work.
     texts = [match["edit"] if (match := _OF_A_FACE.fullmatch(edit)) else edit for edit in edits or []]

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from pti_hub.cli.app import Align, Device, Model, Preset, Run, Seed, app, format_metrics
+from pti_hub.cli.app import (
+    Align,
+    Device,
+    Edits,
+    Model,
+    Preset,
+    Run,
+    Seed,
+    TextModel,
+    add_edits,
+    app,
+    format_metrics,
+)
 from pti_hub.errors import InputError
 from pti_hub.images import (
     ANIMATED,
@@ -76,6 +88,8 @@ def walk(
     ] = None,
     identity: Annotated[str | None, typer.Option(help="Identity to show; needed if there are several.")] = None,
     model: Model = DEFAULT_CHECKPOINT,
+    more_edits: Edits = None,
+    text_model: TextModel = None,
     device: Device = None,
 ) -> None:
     """Render a person at increasing strengths of an edit, as a strip or an animation."""
@@ -85,6 +99,7 @@ def walk(
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} of {out} doesn't exist; create it, or give another --out")
     pipe = PTIPipeline.from_pretrained(model, device=device)
+    add_edits(pipe, more_edits, text_model)
     pipe.load_personalization(personalization)
     if identity is None and len(pipe.identities) > 1:
         raise InputError(f"{personalization} holds {', '.join(pipe.identities)}; choose one: --identity NAME")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pti_hub.edits.direction import Direction, Step
 from pti_hub.errors import InputError, WeightsError
+from pti_hub.faces import MEASURES
 from pti_hub.storage import read_json, read_tensors, replaced_folder, write_json, write_tensors
 
 CONFIG_NAME = "edits.json"
@@ -39,7 +40,11 @@ def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
 
 def _describe(direction: Direction) -> dict[str, Any]:
     entry: dict[str, Any] = {"provenance": direction.provenance, "metrics": dict(direction.metrics)}
-    return entry if direction.step is None else entry | {"step": direction.step._asdict()}
+    step = direction.step
+    # What measures a phrase is a network, which is not saved: the plain vector is.
+    if step is not None and step.measure.name in MEASURES:
+        entry["step"] = {"measure": step.measure.name, "change": step.change}
+    return entry
 
 
 def load_edits(folder: str | Path) -> dict[str, Direction]:
@@ -65,7 +70,7 @@ def load_edits(folder: str | Path) -> dict[str, Direction]:
                 tensors[f"vectors.{i}"],
                 str(entry["provenance"]),
                 dict(entry["metrics"]),
-                Step(**entry["step"]) if "step" in entry else None,
+                Step(MEASURES[entry["step"]["measure"]], entry["step"]["change"]) if "step" in entry else None,
             )
             for i, (name, entry) in enumerate(config.items())
         }

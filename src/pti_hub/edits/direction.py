@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,18 +13,18 @@ import torch
 from torch import Tensor
 
 from pti_hub.errors import InputError
-from pti_hub.faces import MEASURES
+from pti_hub.faces import Measure
 
 
 class Step(NamedTuple):
     """What one step of a direction changes in the picture.
 
     Attributes:
-        measure: What is measured, a name in `pti_hub.faces.MEASURES`.
+        measure: What is measured, such as `pti_hub.faces.MEASURES["mouth_width"]`.
         change: By how much one step changes it.
     """
 
-    measure: str
+    measure: Measure
     change: float
 
 
@@ -42,7 +43,7 @@ class Direction:
 
     Raises:
         InputError: The name is empty or contains a `=`, the vector has another shape or type, or is not finite, or the
-            step is of an unknown measure or does not go upwards.
+            step has no measure or does not go upwards.
     """
 
     name: str
@@ -66,10 +67,10 @@ class Direction:
         if self.step is not None:
             measure, change = self.step
             check_amount("step", change, self.name)
-            if not isinstance(measure, str) or measure not in MEASURES or change <= 0:
+            if not isinstance(measure, Measure) or change <= 0:
                 raise InputError(
-                    f"{self.name!r} has steps of {change!r} in {measure!r}; expected a number above 0 in one of: "
-                    f"{', '.join(MEASURES)}"
+                    f"{self.name!r} has steps of {change!r} in {measure!r}; expected a number above 0 in a Measure, "
+                    "such as pti_hub.faces.MEASURES['mouth_width']"
                 )
 
     @property
@@ -96,6 +97,14 @@ class Direction:
                 f"expected [B, num_ws, w_dim] that fits the vector {list(self.vector.shape)}"
             )
         return ws + strength * self.vector.to(ws)
+
+    def renamed(self, name: str) -> Direction:
+        """The same direction under another name.
+
+        Raises:
+            InputError: The name is empty or contains a `=`.
+        """
+        return dataclasses.replace(self, name=name)
 
     def layers(self, first: int, last: int, num_ws: int) -> Direction:
         """Limit the direction to some layers, so that what the other layers render does not change.

@@ -14,7 +14,7 @@ import numpy as np
 
 from pti_hub.edits.direction import Direction, Edit, check_amount
 from pti_hub.errors import FaceError, InputError
-from pti_hub.faces import MEASURES, Measure
+from pti_hub.faces import Measure
 from pti_hub.logging import get_logger
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5)
@@ -53,7 +53,7 @@ class MeasuredEdit:
     def measure(self) -> Measure:
         """What is measured."""
         assert self.direction.step is not None
-        return MEASURES[self.direction.step.measure]
+        return self.direction.step.measure
 
     @property
     def change(self) -> float:

@@ -33,6 +33,7 @@ _AMOUNT = re.compile(
 )
 _LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
 _COMPONENT = re.compile(r"(?P<kind>pc|sefa)(?P<number>\d{1,4})")
+_WORDS = "text:"
 _SEED = re.compile(r"seed(?P<seed>\d{1,9})")
 
 
@@ -45,6 +46,7 @@ class EditParser:
     - `"sefa2"`: eigenvector 2 of SeFa;
     - `"mix:bob"`: the style of an identity, from the first photograph if there are several; `"mix:seed42"`: the style
       of a random face;
+    - `"a person with a beard"`: words, which are whatever has a space in it and is no name, or follows `text:`;
     - `"smile_layers4-7"`: any of these, limited to layers 4 to 7; layer 0 is the coarsest.
 
     An amount can follow a name: `"age=-2"` in steps, or `"pose=5deg"` (`"pose=5°"`) in degrees of the head's yaw, as
@@ -57,12 +59,14 @@ class EditParser:
         identities: Pivots by the name of the identity.
         components: Returns the generator's principal components, for callers that cache them; by default they are
             computed whenever an edit needs them.
+        words: Returns the direction of a phrase; by default there are no edits in words.
     """
 
     catalogue: Mapping[str, Direction]
     generator: Generator
     identities: Mapping[str, Tensor] = field(default_factory=dict)
     components: Callable[[], GANSpace] | None = None
+    words: Callable[[str], Direction] | None = None
 
     def parse(self, edit: Any) -> list[AnyEdit]:
         """Turn what a user wrote into edits.
@@ -147,6 +151,8 @@ class EditParser:
             if match["kind"] == "sefa":
                 return sefa(self.generator, number + 1, first or 0, last)[number]
             direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
+        elif self.words is not None and (base.startswith(_WORDS) or " " in base):
+            direction = self.words(base.removeprefix(_WORDS))
         else:
             similar = difflib.get_close_matches(base, self.catalogue, n=1)
             hint = f"; did you mean {similar[0]!r}?" if similar else ""

@@ -2,7 +2,7 @@
 
 from pti_hub.encoders.arcface import ArcFace
 from pti_hub.encoders.light import LightEncoder, shipped_encoder
-from pti_hub.encoders.protocol import Encoder
+from pti_hub.encoders.protocol import Encoder, encode
 from pti_hub.encoders.style import StyleEncoder
 
-__all__ = ["ArcFace", "Encoder", "LightEncoder", "StyleEncoder", "shipped_encoder"]
+__all__ = ["ArcFace", "Encoder", "LightEncoder", "StyleEncoder", "encode", "shipped_encoder"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -23,3 +25,20 @@ class Encoder(Protocol):
         """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to w `[B, w_dim]` or ws `[B, num_ws, w_dim]`."""
 
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, target: Tensor) -> Tensor:
+    """The latent of a picture of any size.
+
+    Args:
+        encoder: The network, which is moved to the picture's device.
+        target: `[1, 3, R, R]` in [-1, 1].
+
+    Returns:
+        float32 w `[1, w_dim]` or ws `[1, num_ws, w_dim]`.
+    """
+    size = encoder.resolution
+    # A mean over areas shrinks without aliasing and enlarges by repetition.
+    latent: Tensor = encoder.to(target.device).eval()(F.interpolate(target, size=(size, size), mode="area"))
+    return latent.float()

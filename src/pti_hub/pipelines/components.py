@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Self, Unpack
 
 from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, MeasuredEdit, YawEdit, ganspace
+from pti_hub.edits.learning import DEFAULT_TEXT_MODEL, Samples, TextModel, Words
 from pti_hub.encoders import Encoder
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError
 from pti_hub.faces import FaceAnalyzer
@@ -79,6 +80,7 @@ class Components:
         self.tuner = tuner or PivotalTuner()
         self.edits = dict(edits or {})
         self.aligns_faces = aligns_faces
+        self.text_model = DEFAULT_TEXT_MODEL
         self.origins = [dict(origin) for origin in origins]
         self.personalization: Personalization | None = None
         self.progress_bar_config: dict[str, Any] = {}
@@ -96,6 +98,7 @@ class Components:
         self.weights_are_rounded = False
         # Seconds of work, done once per generator.
         self._principal_components = functools.cache(functools.partial(ganspace, generator))
+        self._words: Words | None = None
         self._measurements: WeakKeyDictionary[Personalization, Measurements] = WeakKeyDictionary()
 
     @property
@@ -124,6 +127,25 @@ class Components:
                 raise InputError(f"projector={projector!r}; expected 'auto' or a projector such as WProjector()")
             projector = WProjector() if self._encoder is None else EncoderProjector(self._encoder, REFINED)
         self._projector = projector
+
+    @property
+    def text_model(self) -> str:
+        """Hub id or folder of the CLIP, SigLIP or similar model that edits in words ask; loaded with the first one."""
+        return self._text_model
+
+    @text_model.setter
+    def text_model(self, name: str) -> None:
+        TextModel(name)
+        self._text_model, self._words = name, None
+
+    @property
+    def words(self) -> Words:
+        """Directions from phrases; the first one takes minutes, and keeps what it rendered and embedded."""
+        if self._words is None:
+            samples = functools.partial(Samples, self.generator, progress_bar_config=self.progress_bar_config)
+            neutral = "a face" if self.aligns_faces else "a photo"
+            self._words = Words(samples, TextModel(self.text_model, self.device), neutral)
+        return self._words
 
     @property
     def name(self) -> str:
@@ -171,16 +193,20 @@ class Components:
 
         Raises:
             InputError: An edit is unknown, malformed or of another generator.
-            MissingDependencyError: An edit is by an angle, and dlib is not installed.
-            WeightsError: The same, and dlib's models are missing.
+            MissingDependencyError: An edit is by an angle and dlib is not installed, or in words without transformers.
+            WeightsError: The same, and dlib's models or the text model can't be had.
         """
         pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
-        parser = EditParser(self.edits, self.generator, self.identities | pivots, self._principal_components)
+        known = self.identities | pivots
+        parser = EditParser(self.edits, self.generator, known, self._principal_components, self._direction_of)
         edits = [_measurable(parsed) for parsed in parser.parse(edit)]
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
             (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
         return edits
+
+    def _direction_of(self, phrase: str) -> Direction:
+        return self.words.direction(phrase)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks to a device, cast them to a type, or both; tuning itself is always in float32.
@@ -191,6 +217,7 @@ class Components:
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise InputError(f"dtype={dtype}; expected a floating-point type such as torch.float32")
         self.weights_are_rounded |= dtype not in (None, torch.float32)
+        self._words = None  # its text model lies where the generator lay
         try:
             for part in NETWORKS:
                 if (network := getattr(self, part)) is not None:
@@ -220,7 +247,7 @@ class Components:
 
 def _measurable(edit: AnyEdit) -> AnyEdit:
     """The edit, or its plain vector where steps can't be measured; an angle can't do without."""
-    if isinstance(edit, (MeasuredEdit, YawEdit)):
+    if isinstance(edit, YawEdit) or (isinstance(edit, MeasuredEdit) and edit.measure.needs_face):
         try:
             FaceAnalyzer()
         except (MissingDependencyError, WeightsError) as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, MeasuredEdit, YawEdit
 from pti_hub.errors import FaceError
-from pti_hub.faces import MEASURES, Compositor, FaceAnalyzer, Measure, Placement, find_occluders, widest
+from pti_hub.faces import MEASURES, Compositor, Measure, Placement, find_occluders
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.images import Photograph, to_pil
 from pti_hub.logging import get_logger
@@ -123,16 +123,16 @@ def measure(
     what: Measure,
     strength: float,
 ) -> float:
-    """A number that the face has in the picture at a strength of a direction.
+    """A number of the picture at a strength of a direction.
 
     Raises:
         FaceError: There is no face in that picture.
     """
-    picture = render(generator, weights, direction.apply(ws, strength))
-    face = widest(FaceAnalyzer().detect(picture))
-    if face is None:
-        raise FaceError(f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less")
-    return what.of(face.landmarks)
+    try:
+        return what.of(render(generator, weights, direction.apply(ws, strength)))
+    except FaceError as error:
+        message = f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less"
+        raise FaceError(message) from error
 
 
 def walk(

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pti_hub.encoders import Encoder
+from pti_hub.encoders import Encoder, encode
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.optim import (
@@ -64,7 +63,7 @@ class EncoderProjectorConfig:
 
 
 REFINED = EncoderProjectorConfig(refine_steps=12, resolution=128)
-"""What a pipeline's `projector="auto"` asks of its encoder; pictures compared at 256² tune no better, and take longer."""
+"""What a pipeline's `projector="auto"` asks of its encoder; at 256² the tuned pictures are no better."""
 
 
 class EncoderProjector:
@@ -96,7 +95,7 @@ class EncoderProjector:
             InputError: What the encoder gives is no latent of the generator.
         """
         check_target(generator, target)
-        pivot = self._encode(target)
+        pivot = encode(self.encoder, target)
         try:
             broadcast_ws(generator, pivot)
         except InputError as error:
@@ -109,13 +108,6 @@ class EncoderProjector:
         else:
             refiner = _NaturalRefiner(self.config, pivot, preconditioner, generator.w_std)
         return refiner.project(generator, perceptual, target, seed, on_step, checkpoint)
-
-    @torch.no_grad()
-    def _encode(self, target: Tensor) -> Tensor:
-        size = self.encoder.resolution
-        self.encoder.to(target.device).eval()
-        # A mean over areas shrinks without aliasing and enlarges by repetition.
-        return self.encoder(F.interpolate(target, size=(size, size), mode="area")).float()
 
 
 class _Refiner(WProjector):

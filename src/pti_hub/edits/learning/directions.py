@@ -1,0 +1,114 @@
+"""Directions from labels of a generator's pictures, or from examples with and without a property."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pti_hub.edits.direction import Direction
+from pti_hub.edits.learning.regression import independent_steps, ridge
+from pti_hub.errors import InputError
+
+FEWEST_EXAMPLES = 3
+"""Fewest examples of either kind that a direction is learned from."""
+
+_FEWEST_SAMPLES = 100
+# Share of a label's variance, in samples left out of the fit, below which latents say nothing about the label.
+_LEAST_EXPLAINED = 0.02
+_OUTLIERS = (0.01, 0.99)
+
+
+def learn_direction(
+    name: str, latents: Tensor, labels: Tensor, held: Mapping[str, Tensor] | None = None, provenance: str = ""
+) -> Direction:
+    """A direction that moves a label, and leaves other labels as they are (conditional manipulation: Shen et al. 2020).
+
+    The labels are regressed on the latents; see `ridge` and `independent_steps`.
+
+    Args:
+        name: Name of the direction.
+        latents: w `[N, w_dim]`, such as `Samples.latents`.
+        labels: One number per latent `[N]`, such as `Samples.measure` gives; rows with NaN are left out.
+        held: Other labels by name, each `[N]`, that the direction is to leave alone.
+        provenance: Where the labels come from, in words.
+
+    Returns:
+        A direction in W. One step raises the label by one standard deviation of the samples, if the label is as linear
+        as the regression has it. `metrics` has the number of samples, the share of variance that the regression
+        explains in samples left out, and the label's standard deviation.
+
+    Raises:
+        InputError: Shapes differ, there are fewer than 100 samples with labels, or a label does not vary, or can't be
+            told from the latents.
+    """
+    given = {name: labels, **(held or {})}
+    for other, values in given.items():
+        if latents.ndim != 2 or values.shape != latents.shape[:1]:
+            raise InputError(
+                f"latents {list(latents.shape)} and {other!r} {list(values.shape)}; expected [N, w_dim] and [N]"
+            )
+    matrix = torch.stack(list(given.values()), 1).double()  # [N, K]
+    known = matrix.isfinite().all(1)
+    if known.sum() < _FEWEST_SAMPLES:
+        raise InputError(f"{int(known.sum())} of {len(known)} samples have labels; {_FEWEST_SAMPLES} are needed")
+    matrix, w = matrix[known], latents[known].double()
+    low, high = matrix.quantile(torch.tensor(_OUTLIERS, dtype=torch.float64), 0)
+    matrix = matrix.clamp(low, high)
+    deviation = matrix.std(0, correction=0)
+    for other, std in zip(given, deviation.tolist(), strict=True):
+        if not std > 1e-9:
+            raise InputError(f"{other!r} is the same in all {len(w)} samples; a direction needs a label that varies")
+    w, matrix = w - w.mean(0), (matrix - matrix.mean(0)) / deviation
+    coefficients, explained = ridge(w, matrix)
+    if not explained[0] > _LEAST_EXPLAINED:
+        raise InputError(
+            f"latents explain {max(0.0, float(explained[0])):.0%} of {name!r}, which is as good as nothing; check the "
+            "labels, or take more samples"
+        )
+    metrics = {
+        "samples": len(w),
+        "explained": round(float(explained[0]), 3),
+        "label_std": float(deviation[0]),
+    }
+    words = f"ridge regression on {len(w)} labelled samples" + (f", {provenance}" if provenance else "")
+    if held:
+        words += f"; held: {', '.join(held)}"
+    return Direction(name, independent_steps(coefficients, w)[0].float(), words, metrics)
+
+
+def direction_between(name: str, without: Tensor, with_: Tensor, provenance: str = "") -> Direction:
+    """The mean difference between latents of pictures with and without a property.
+
+    Examples of the same people, with and without, need to be fewest: what people differ in cancels out.
+
+    Args:
+        name: Name of the direction.
+        without: `[n, w_dim]` or `[n, num_ws, w_dim]`.
+        with_: `[m, w_dim]` or `[m, num_ws, w_dim]`.
+        provenance: Where the examples come from, in words.
+
+    Returns:
+        A direction in the latents' own space, whose one step is the difference. `metrics` has the numbers of examples,
+        and `noise`, the share of the difference's squared length that chance would give if all examples were of
+        different people.
+
+    Raises:
+        InputError: There are fewer than 3 of either kind, shapes differ, or both are the same.
+    """
+    if min(len(without), len(with_)) < FEWEST_EXAMPLES:
+        raise InputError(
+            f"{len(with_)} examples with {name!r} and {len(without)} without; give at least {FEWEST_EXAMPLES} of "
+            "each, better 20"
+        )
+    if without.shape[1:] != with_.shape[1:] or without.ndim not in (2, 3):
+        raise InputError(f"examples {list(with_.shape)} and {list(without.shape)}; expected latents of one generator")
+    difference = with_.double().mean(0) - without.double().mean(0)
+    length = difference.square().sum()
+    if not length > 0:
+        raise InputError(f"the examples with and without {name!r} are the same")
+    chance = sum(group.double().var(0).sum() / len(group) for group in (with_, without))
+    metrics = {"with": len(with_), "without": len(without), "noise": round(float(chance / length), 3)}
+    words = f"mean difference of {len(with_)} examples with and {len(without)} without"
+    return Direction(name, difference.float(), words + (f", {provenance}" if provenance else ""), metrics)
