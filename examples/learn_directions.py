@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from pti_hub.checkpoints.openvino import load_mobile_stylegan
 from pti_hub.edits import Direction, load_edits, save_edits
+from pti_hub.edits.learning import independent_steps, ridge
 from pti_hub.optim import reused_memory
 from pti_hub.storage import replaced_file
 
@@ -155,8 +156,9 @@ def load_samples(run: Path) -> Samples:
 def fit_readout(embeddings: np.ndarray, gender: np.ndarray) -> np.ndarray:
     """Fit the linear function that predicts gender [N] from embeddings [N, 128]: weights, then the constant, [129]."""
     mean = embeddings.mean(axis=0)
-    b, _ = ridge(embeddings - mean, (gender - gender.mean())[:, None])
-    return np.append(b[:, 0], gender.mean() - mean @ b[:, 0])
+    centred = torch.from_numpy(gender - gender.mean())[:, None]
+    readout = ridge(torch.from_numpy(embeddings - mean), centred)[0][:, 0].numpy()
+    return np.append(readout, gender.mean() - mean @ readout)
 
 
 def with_readout(labels: np.ndarray, embeddings: np.ndarray, readout: np.ndarray) -> np.ndarray:
@@ -170,55 +172,6 @@ def with_readout(labels: np.ndarray, embeddings: np.ndarray, readout: np.ndarray
     return labels
 
 
-def ridge(w: np.ndarray, y: np.ndarray, folds: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression y = w B, with a penalty for each label that is chosen by cross-validation.
-
-    Args:
-        w: [N, w_dim], centred.
-        y: [N, K], centred.
-        folds: Number of folds.
-
-    Returns:
-        B [w_dim, K], and the share of each label's variance that is explained in the held-out folds [K].
-    """
-    fold = np.arange(len(w)) % folds
-    penalties = np.geomspace(0.03, 10, 11) * np.square(w).sum() / w.shape[1]
-    errors = np.zeros((len(penalties), y.shape[1]))
-    for k in range(folds):
-        train, test = fold != k, fold == k
-        for penalty, b in zip(penalties, _ridge_path(w[train], y[train], penalties), strict=True):
-            errors[penalties == penalty] += np.square(y[test] - w[test] @ b).sum(axis=0)
-    best = errors.argmin(axis=0)
-    path = np.stack(_ridge_path(w, y, penalties))
-    explained = 1 - errors.min(axis=0) / np.square(y).sum(axis=0)
-    return path[best, :, np.arange(y.shape[1])].T, explained
-
-
-def _ridge_path(w: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
-    values, vectors = np.linalg.eigh(w.T @ w)
-    projected = vectors.T @ (w.T @ y)
-    return [vectors @ (projected / (values + penalty)[:, None]) for penalty in penalties]
-
-
-def independent(b: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Steps that each move one prediction of w B by 1 and the others by 0: D = M B (BᵀMB)⁻¹.
-
-    M is the square root of the covariance Σ of W. With M = 1 the steps would be the shortest, but lie where W is sparse
-    and the regression inaccurate; with M = Σ they would be the most natural, but change more than the label.
-
-    Args:
-        b: B [w_dim, K].
-        w: [N, w_dim], centred.
-
-    Returns:
-        Steps [K, w_dim].
-    """
-    values, vectors = np.linalg.eigh(w.T @ w / len(w))
-    mb = vectors @ (np.sqrt(values.clip(0))[:, None] * (vectors.T @ b))
-    steps: np.ndarray = mb @ np.linalg.inv(b.T @ mb)
-    return steps.T
-
-
 @app.command()
 def fit(
     run: Run,
@@ -230,10 +183,11 @@ def fit(
     """Fit directions to the samples, make them independent, and scale them to their steps."""
     samples = load_samples(run)
     names = [LABELS[i] for i in CONTROLLED]
-    b, explained = ridge(samples.w, samples.labels[:, CONTROLLED])
-    print(f"{len(samples.w)} samples; variance explained:", dict(zip(names, explained.round(2).tolist(), strict=True)))
+    w = torch.from_numpy(samples.w)
+    b, explained = ridge(w, torch.from_numpy(samples.labels[:, CONTROLLED]))
+    print(f"{len(w)} samples; variance explained:", dict(zip(names, explained.numpy().round(2).tolist(), strict=True)))
     base = latents(probes, seed=1_000_000)
-    d = torch.from_numpy(independent(b, samples.w)).float()[:, None].repeat(1, base.shape[1], 1)
+    d = independent_steps(b, w).float()[:, None].repeat(1, base.shape[1], 1)
     d[:, LAST_LAYER + 1 :] = 0
     for k, name in enumerate(names):
         d[k, : FIRST_LAYER.get(name, 0)] = 0

@@ -335,3 +335,36 @@ def test_two_faces_of_one_photograph_have_files_of_their_own(
     assert run(monkeypatch, *arguments, "--out", tmp_path / "out") == 0
     names = {f"{what}_{i}.png" for what in ("edited", "reconstruction") for i in range(2)}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo_smile4.png", *names}
+
+
+def test_learn_an_edit_and_use_it(
+    pipe: PTIPipeline,
+    photograph: torch.Tensor,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pipe.encoder = LightEncoder(16, 8, "w", 64).eval()
+    pipe.save_pretrained(tmp_path / "model")
+    for k, name in enumerate(("plain", "with")):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            to_pil((photograph + 0.1 * i - 0.3 * k)[None])[0].save(tmp_path / name / f"{i}.png")
+    groups = ["--with", tmp_path / "with", "--without", tmp_path / "plain", "-m", tmp_path / "model"]
+    assert run(monkeypatch, "learn-edit", "dark", tmp_path / "mine", *groups) == 0
+    assert run(monkeypatch, "learn-edit", "darker", tmp_path / "mine", *groups) == 0
+    assert "mean difference of 4 examples with and 4 without" in capsys.readouterr().out
+    options = ["--edits", tmp_path / "mine", "-e", "darker=2", "-m", tmp_path / "model", "--out", tmp_path / "out"]
+    assert run(monkeypatch, "edit", photo, *options) == 0
+    assert (tmp_path / "out" / "photo_darker2.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--with", "a"], ["--without", "a"], ["--words", "a hat", "--with", "a", "--without", "b"]]
+)
+def test_an_edit_is_learned_from_one_thing(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "learn-edit", "x", tmp_path / "mine", *options) == 1
+    assert "give --with FOLDER and --without FOLDER, or --words" in capsys.readouterr().err

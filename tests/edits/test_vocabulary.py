@@ -45,6 +45,24 @@ def test_eigenvectors_are_those_of_the_layers_named(words: EditParser, generator
     assert torch.equal(vector(words, "sefa1_layers2-4"), sefa(generator, 2, 2, 4)[1].vector)
 
 
+def test_words(generator: MobileStyleGAN) -> None:
+    asked: list[str] = []
+
+    def direction(phrase: str) -> Direction:
+        asked.append(phrase)
+        return Direction(phrase, torch.ones(16))
+
+    words = EditParser({"smile": SMILE, "big nose": SMILE}, generator, words=direction)
+    found = words.parse(["a person with a beard", "text:hat=-2", ("red lips", 0.5), "big nose", "text:smile", "smile"])
+    assert asked == ["a person with a beard", "hat", "red lips", "smile"]
+    assert [edit.strength for edit in found if isinstance(edit, Edit)] == [1.0, -2.0, 0.5, 1.0, 1.0, 1.0]
+    assert found[3] == found[5] == Edit(SMILE)  # a name comes first, unless it follows text:
+    with pytest.raises(InputError, match="no edit is named 'simle'"):
+        words.parse("simle")
+    with pytest.raises(InputError, match="no edit is named 'a hat'"):
+        EditParser({}, generator).parse("a hat")
+
+
 @pytest.mark.parametrize("text", ["smile=5deg", "smile=5°", ("smile", "5 deg"), "smile = +5.0 DEG"])
 def test_angles(words: EditParser, text: object) -> None:
     assert words.parse(text) == [YawEdit(SMILE, 5.0)]

@@ -17,27 +17,6 @@ def learn() -> Any:
     return importlib.import_module("learn_directions")
 
 
-def test_ridge_recovers_a_linear_map(learn: Any) -> None:
-    random = np.random.default_rng(0)
-    w, b = random.normal(size=(400, 12)), random.normal(size=(12, 3))
-    noise = random.normal(size=(400, 3)) * [0.0, 0.0, 100.0]
-    found, explained = learn.ridge(w, w @ b + noise)
-    np.testing.assert_allclose(found[:, :2], b[:, :2], rtol=0.15, atol=0.05)
-    assert (explained[:2] > 0.99).all()
-    assert explained[2] < 0.1
-
-
-def test_independent_steps_move_one_prediction_each(learn: Any) -> None:
-    random = np.random.default_rng(0)
-    w, b = random.normal(size=(300, 12)) * np.geomspace(0.1, 10, 12), random.normal(size=(12, 3))
-    steps = learn.independent(b, w)
-    np.testing.assert_allclose(steps @ b, np.eye(3), atol=1e-9)
-    # They keep to where W is wide.
-    shortest = np.linalg.pinv(b)
-    precision = np.linalg.inv(np.cov(w.T))
-    assert (np.diag(steps @ precision @ steps.T) < np.diag(shortest @ precision @ shortest.T)).all()
-
-
 def test_figures_of_a_perfect_edit(learn: Any) -> None:
     labels = np.zeros((len(learn.STRENGTHS), 3, len(learn.LABELS)))
     own, other = learn.LABELS.index("age"), learn.LABELS.index("smile")

@@ -74,6 +74,25 @@ def test_steps_are_independent(seed: int, count: int) -> None:
     assert torch.allclose(steps @ b, torch.eye(count, dtype=torch.float64), atol=1e-6)
 
 
+def test_steps_keep_to_where_latents_are_spread() -> None:
+    w = latents(300) - 1
+    b = torch.randn(16, 3, generator=torch.Generator().manual_seed(2)).double()
+    steps, shortest = independent_steps(b, w), torch.linalg.pinv(b)
+    precision = torch.linalg.inv(torch.cov(w.double().T))
+    rare = [(s @ precision @ s.T).diagonal() for s in (steps, shortest)]
+    assert (rare[0] < rare[1]).all()
+
+
+def test_ridge_recovers_a_linear_map() -> None:
+    random = torch.Generator().manual_seed(0)
+    w, b = torch.randn(400, 12, generator=random), torch.randn(12, 3, generator=random)
+    noise = torch.randn(400, 3, generator=random) * torch.tensor([0.0, 0.0, 100.0])
+    found, explained = ridge(w, w @ b + noise)
+    torch.testing.assert_close(found[:, :2].float(), b[:, :2], rtol=0.15, atol=0.05)
+    assert (explained[:2] > 0.99).all()
+    assert explained[2] < 0.1
+
+
 def test_ridge_shrinks_what_is_noise() -> None:
     w = latents(120) - 1
     noise = torch.randn(120, 1, generator=torch.Generator().manual_seed(1))
