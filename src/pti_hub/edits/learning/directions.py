@@ -90,9 +90,7 @@ def direction_between(name: str, without: Tensor, with_: Tensor, provenance: str
         provenance: Where the examples come from, in words.
 
     Returns:
-        A direction in the latents' own space, whose one step is the difference. `metrics` has the numbers of examples,
-        and `noise`, the share of the difference's squared length that chance would give if all examples were of
-        different people.
+        A direction in the latents' own space, whose one step is the difference. `metrics` has the numbers of examples.
 
     Raises:
         InputError: There are fewer than 3 of either kind, shapes differ, or both are the same.
@@ -105,10 +103,8 @@ def direction_between(name: str, without: Tensor, with_: Tensor, provenance: str
     if without.shape[1:] != with_.shape[1:] or without.ndim not in (2, 3):
         raise InputError(f"examples {list(with_.shape)} and {list(without.shape)}; expected latents of one generator")
     difference = with_.double().mean(0) - without.double().mean(0)
-    length = difference.square().sum()
-    if not length > 0:
+    if not difference.any():
         raise InputError(f"the examples with and without {name!r} are the same")
-    chance = sum(group.double().var(0).sum() / len(group) for group in (with_, without))
-    metrics = {"with": len(with_), "without": len(without), "noise": round(float(chance / length), 3)}
+    metrics = {"with": len(with_), "without": len(without)}
     words = f"mean difference of {len(with_)} examples with and {len(without)} without"
     return Direction(name, difference.float(), words + (f", {provenance}" if provenance else ""), metrics)

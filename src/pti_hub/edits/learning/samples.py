@@ -17,7 +17,7 @@ from pti_hub.errors import InputError, one_line
 from pti_hub.generators import Generator
 from pti_hub.images import to_pil
 from pti_hub.logging import get_logger
-from pti_hub.optim import reused_memory
+from pti_hub.optim import mixed_precision, reused_memory
 from pti_hub.storage import as_save_error, fingerprint, read_tensors, replaced_file, write_tensors
 
 _RESOLUTION = 512
@@ -145,7 +145,7 @@ class Samples:
     @torch.no_grad()
     def _render(self, number: int) -> Image.Image:
         w = self.latents[number, None].to(self.generator.w_avg)
-        with reused_memory():
+        with reused_memory(), mixed_precision(w.device):
             return to_pil(self.generator.synthesis(w, resolution=self._resolution))[0]
 
 

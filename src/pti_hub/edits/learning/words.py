@@ -59,6 +59,10 @@ class Words:
         w = samples.latents.double() - samples.latents.double().mean(0)
         return _Fit(embeddings, ridge(w, embeddings - embeddings.mean(0))[0], covariance_root(w))
 
+    @functools.cached_property
+    def _neutral(self) -> Tensor:
+        return self.model.of_phrases([self.neutral])[0].double()
+
     def direction(self, phrase: str) -> Direction:
         """The direction of a phrase, such as `"a person with a beard"`.
 
@@ -104,8 +108,7 @@ class Words:
 
     def _toward(self, text: str) -> Tensor:
         """t `[D]`, of unit length."""
-        phrase, neutral = self.model.of_phrases([text, self.neutral]).double()
-        if not (difference := phrase - neutral).norm() > 1e-6:
+        if not (difference := self.model.of_phrases([text])[0].double() - self._neutral).norm() > 1e-6:
             raise InputError(f"{text!r} means the same as {self.neutral!r} to {self.model.name}; say what is different")
         return F.normalize(difference, dim=0)
 
