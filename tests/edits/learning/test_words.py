@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,30 @@ def test_a_damaged_model(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(WeightsError, match="can't be loaded"):
         TextModel(str(tmp_path)).of_phrases(["a hat"])
+
+
+class Hostile:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_pickled_weights_are_read_and_their_code_is_not_run(clip: Path, tmp_path: Path) -> None:
+    from transformers import CLIPModel
+
+    folder = tmp_path / "pickled"
+    shutil.copytree(clip, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save(CLIPModel.from_pretrained(clip).state_dict(), folder / "pytorch_model.bin")
+    same = TextModel(str(folder)).of_phrases(["a hat"])
+    assert torch.equal(same, TextModel(str(clip)).of_phrases(["a hat"]))
+    torch.save({"x": Hostile(tmp_path / "made")}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="can't be loaded"):
+        TextModel(str(folder)).of_phrases(["a hat"])
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_model_of_another_kind(clip: Path, tmp_path: Path) -> None:

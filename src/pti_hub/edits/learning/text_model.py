@@ -23,8 +23,8 @@ DEFAULT_TEXT_MODEL = "openai/clip-vit-base-patch32"
 class TextModel:
     """A network with an encoder for pictures and one for phrases, such as CLIP (Radford et al. 2021) or SigLIP.
 
-    It is loaded, and fetched from the Hub where it is not yet there, when it is first used. Only weights in safetensors
-    are read, and no code of the repository is run.
+    It is loaded, and fetched from the Hub where it is not yet there, when it is first used. No code of the repository is
+    run: weights are safetensors or, as the default model's, a pickle that is read as tensors alone.
 
     Args:
         name: Hub id or folder of a model that transformers' `AutoModel` and `AutoProcessor` load.
@@ -55,7 +55,7 @@ class TextModel:
             ) from error
         try:
             with _quiet():
-                model = AutoModel.from_pretrained(self.name, use_safetensors=True)
+                model = AutoModel.from_pretrained(self.name, weights_only=True)
                 processor = AutoProcessor.from_pretrained(self.name)
         # Damaged folders make the library raise nearly anything.
         except Exception as error:
