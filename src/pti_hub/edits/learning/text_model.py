@@ -23,8 +23,8 @@ DEFAULT_TEXT_MODEL = "openai/clip-vit-base-patch32"
 class TextModel:
     """A network with an encoder for pictures and one for phrases, such as CLIP (Radford et al. 2021) or SigLIP.
 
-    It is loaded, and fetched from the Hub where it is not yet there, when it is first used. No code of the repository is
-    run: weights are safetensors or, as the default model's, a pickle that is read as tensors alone.
+    It is loaded, and fetched from the Hub where it is not yet there, when it is first used. No code of a repository
+    is run: weights are safetensors or, as the default model's, a pickle that is read as tensors alone.
 
     Args:
         name: Hub id or folder of a model that transformers' `AutoModel` and `AutoProcessor` load.
