@@ -368,3 +368,11 @@ def test_an_edit_is_learned_from_one_thing(
 ) -> None:
     assert run(monkeypatch, "learn-edit", "x", tmp_path / "mine", *options) == 1
     assert "give --with FOLDER and --without FOLDER, or --words" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "a=b", "mix:bob"])
+def test_a_name_that_no_edit_can_have(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "learn-edit", name, tmp_path / "mine", "--words", "a hat") == 1
+    assert "expected a name such as glasses" in capsys.readouterr().err

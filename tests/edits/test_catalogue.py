@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,9 @@ def test_pose_turns_the_head() -> None:
     left, middle, right = yaws(-1), yaws(0), yaws(1)
     for three in zip(left, middle, right, strict=True):
         assert three[0] + 4 < three[1] < three[2] - 4
+
+
+def test_shipped_edits_go_to_other_processes() -> None:
+    for name, direction in shipped_edits().items():
+        again = pickle.loads(pickle.dumps(direction))
+        assert (again.name, again.step is None) == (name, direction.step is None)

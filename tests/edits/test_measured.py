@@ -74,7 +74,7 @@ def test_a_face_that_goes_no_further_stops_and_says_so(sign: int, caplog: pytest
     assert edit.strength == sign
     (message,) = caplog.messages
     assert message.startswith(f"smile={2 * sign} stops at strength {sign} of its vector")
-    assert "changes by 0.10 of 0.30" in message
+    assert "changes by 0.1 of 0.3" in message
 
 
 def test_a_face_that_answers_the_wrong_way_stays_as_it_is() -> None:

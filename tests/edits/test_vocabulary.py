@@ -57,6 +57,9 @@ def test_words(generator: MobileStyleGAN) -> None:
     assert asked == ["a person with a beard", "hat", "red lips", "smile"]
     assert [edit.strength for edit in found if isinstance(edit, Edit)] == [1.0, -2.0, 0.5, 1.0, 1.0, 1.0]
     assert found[3] == found[5] == Edit(SMILE)  # a name comes first, unless it follows text:
+    for slip in ("smile -2", "smile, age=-2", "smile broadly"):
+        with pytest.raises(InputError, match=r"expected NAME or NAME=STRENGTH.*text:"):
+            words.parse(slip)
     with pytest.raises(InputError, match="no edit is named 'simle'"):
         words.parse("simle")
     with pytest.raises(InputError, match="no edit is named 'a hat'"):

@@ -52,9 +52,7 @@ def test_photographs_go_through_the_encoder(pipe: PTIPipeline, tmp_path: Path) -
     assert edit.apply(people(pipe)[:, None].expand(-1, 8, -1)).shape == (5, 8, 16)  # type: ignore[union-attr]
 
 
-def test_folders_of_latents(pipe: PTIPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Published latents are 512 wide, this generator's are 16.
-    monkeypatch.setattr("pti_hub.checkpoints.directions._W_DIM", 16)
+def test_folders_of_latents(pipe: PTIPipeline, tmp_path: Path) -> None:
     change = torch.randn(16, generator=torch.Generator().manual_seed(7))
     plain, other = write_latents(tmp_path / "a", people(pipe)), write_latents(tmp_path / "b", people(pipe) + change)
     found = learn_from_examples(pipe, "changed", plain, other).vector
@@ -75,7 +73,7 @@ def test_pictures_that_cannot_be_used_are_left_out(
     assert "0.png is left out" in caplog.text
     for name in ("1.png", "2.png"):
         (folders[1] / name).unlink()
-    with pytest.raises(InputError, match=r"2 of 3 pictures in .* show exactly one face") as caught:
+    with pytest.raises(InputError, match=r"2 of 3 pictures in .* can be used") as caught:
         learn_from_examples(pipe, "x", *folders)
     assert "\n" not in str(caught.value)
 
@@ -108,7 +106,7 @@ def talking(pipe: PTIPipeline, tmp_path_factory: pytest.TempPathFactory) -> PTIP
 
 def test_an_edit_in_words(talking: PTIPipeline, photograph: torch.Tensor) -> None:
     out = talking(photograph, edit=["a person with a beard", "text:hat=-1"])
-    assert [edit.direction.name for edit in out.edits[0]] == ["a person with a beard", "hat"]  # type: ignore[union-attr]
+    assert [edit.direction.name for edit in out.edits[0]] == ["text:a person with a beard", "text:hat"]  # type: ignore[union-attr]
     assert np.abs(np.asarray(out.images[0], int) - np.asarray(out.reconstruction[0])).max() > 0
     again = talking.edit(out.personalization, ["a person with a beard", "text:hat=-1"])
     assert np.array_equal(np.asarray(again[0]), np.asarray(out.images[0]))
@@ -146,6 +144,12 @@ def test_no_text_model(pipe: PTIPipeline, photograph: torch.Tensor, monkeypatch:
         pipe(photograph, edit="a red hat")
     with pytest.raises(InputError, match="expected a Hub id"):
         pipe.text_model = ""
+
+
+def test_a_misspelt_edit_is_found_before_words_take_minutes(pipe: PTIPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Words, "direction", lambda *args: pytest.fail("the long work began"))
+    with pytest.raises(InputError, match="no edit is named 'smlie'"):
+        pipe.parse(["a beard of gold", "smlie"])
 
 
 def test_a_new_generator_has_words_of_its_own(talking: PTIPipeline) -> None:

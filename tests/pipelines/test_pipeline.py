@@ -163,7 +163,7 @@ def test_a_face_that_cannot_be_measured_takes_the_plain_vector(
     pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
-    monkeypatch.setattr("pti_hub.pipelines.rendering.FaceAnalyzer", lambda: SimpleNamespace(detect=lambda image: []))
+    monkeypatch.setattr("pti_hub.faces.measures.FaceAnalyzer", lambda: SimpleNamespace(detect=lambda image: []))
     pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
     ada = pipe(photograph).personalization
     with caplog.at_level(logging.WARNING, "pti_hub"):

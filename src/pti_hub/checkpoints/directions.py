@@ -12,10 +12,10 @@ from torch import Tensor
 from pti_hub.edits import Direction
 from pti_hub.errors import WeightsError
 
-_W_DIM, _STYLEGAN2_LAYERS = 512, 18  # of StyleGAN2 at 1024²
+_STYLEGAN2_LAYERS = 18  # at 1024²
 
 
-def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
+def load_direction(path: str | Path, num_ws: int | None = 16, w_dim: int = 512) -> Direction:
     """Read a direction published for StyleGAN2-FFHQ. No code in the file is run.
 
     Args:
@@ -23,6 +23,7 @@ def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
             the number of layers L is 18 or `num_ws`. Of 18 layers the first `num_ws` are used, since all generators
             number layers alike. If all layers are equal, the result is a direction in W.
         num_ws: Number of layers of the generator; `None` keeps the file's number of layers.
+        w_dim: Width of the generator's w, where it is not 512.
 
     Returns:
         The direction in float32, named like the file; strength 1 is the publisher's step.
@@ -38,10 +39,11 @@ def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
         vector = vector[0]
     layers = len(vector) if vector.ndim == 2 else num_ws
     needed = layers if num_ws is None else num_ws
-    if vector.ndim not in (1, 2) or vector.shape[-1] != _W_DIM or layers not in (needed, _STYLEGAN2_LAYERS):
+    if vector.ndim not in (1, 2) or vector.shape[-1] != w_dim or layers not in (needed, _STYLEGAN2_LAYERS):
         lengths = "" if num_ws is None else f" with L {num_ws} or {_STYLEGAN2_LAYERS}"
         raise WeightsError(
-            f"{path} holds an array of shape {shape}; expected [512], [1, 512], [L, 512] or [1, L, 512]{lengths}"
+            f"{path} holds an array of shape {shape}; expected [{w_dim}], [1, {w_dim}], [L, {w_dim}] or "
+            f"[1, L, {w_dim}]{lengths}"
         )
     if layers is not None and needed is not None and layers < needed:
         raise WeightsError(f"{path} has {layers} layers; the generator needs num_ws={num_ws}")
@@ -58,7 +60,7 @@ def load_direction(path: str | Path, num_ws: int | None = 16) -> Direction:
 def _read(path: Path) -> Tensor:
     """Read the only array of a file."""
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             # Memory-mapped, so that a header that overstates the size meets the end of the file, not of the memory.
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             content = torch.from_numpy(np.array(array, dtype=np.float32))

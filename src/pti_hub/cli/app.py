@@ -25,10 +25,11 @@ Run = Annotated[
 ]
 Edits = Annotated[
     list[Path] | None,
-    typer.Option("--edits", help="Folder of further edits, such as pti-hub learn-edit and convert write."),
+    typer.Option("--edits", help="Folder of further edits, as written by pti-hub learn-edit or convert."),
 ]
 TextModel = Annotated[
-    str | None, typer.Option(help=f"Hub id or folder of the model that edits in words ask; {DEFAULT_TEXT_MODEL}.")
+    str | None,
+    typer.Option(help=f"Hub id or folder of the model for edits in words; else {DEFAULT_TEXT_MODEL}."),
 ]
 Device = Annotated[str | None, typer.Option(help="Device, such as cpu or cuda:1; by default the fastest.")]
 

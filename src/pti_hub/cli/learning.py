@@ -38,6 +38,10 @@ def learn_edit(
     """
     if (words is None) == (with_ is None and without is None) or (with_ is None) != (without is None):
         raise InputError("give --with FOLDER and --without FOLDER, or --words 'a person with a beard'")
+    if not name.strip() or "=" in name or ":" in name:
+        raise InputError(f"edit named {name!r}; expected a name such as glasses, without '=' and ':'")
+    if words is not None and not words.strip():
+        raise InputError("--words is empty; say what the picture is to show, e.g. 'a person with a beard'")
     check_replaceable(folder, CONFIG_NAME)
     known = load_edits(folder) if (folder / CONFIG_NAME).is_file() else {}
     pipe = PTIPipeline.from_pretrained(model, device=device)

@@ -41,8 +41,8 @@ def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
 def _describe(direction: Direction) -> dict[str, Any]:
     entry: dict[str, Any] = {"provenance": direction.provenance, "metrics": dict(direction.metrics)}
     step = direction.step
-    # What measures a phrase is a network, which is not saved: the plain vector is.
-    if step is not None and step.measure.name in MEASURES:
+    # Any other measure, such as likeness to a phrase, is code or a network; the plain vector is saved alone.
+    if step is not None and MEASURES.get(step.measure.name) is step.measure:
         entry["step"] = {"measure": step.measure.name, "change": step.change}
     return entry
 

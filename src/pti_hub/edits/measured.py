@@ -122,7 +122,6 @@ class MeasuredEdit:
     def _say_that_it_stops(self, strength: float, change: float) -> None:
         name, measure = self.direction.name, self.measure
         get_logger(__name__).warning(
-            f"{name}={self.strength:g} stops at strength {strength:g} of its vector, where the {measure.title} of this "
-            f"face changes by {change:.2f} of {abs(self.change):.2f}{measure.unit}; {name}=raw:{self.strength:g} does "
-            "not measure"
+            f"{name}={self.strength:g} stops at strength {strength:g} of its vector, where the {measure.title} changes "
+            f"by {change:.2g} of {abs(self.change):.2g}{measure.unit}; {name}=raw:{self.strength:g} does not measure"
         )

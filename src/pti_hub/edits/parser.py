@@ -151,8 +151,10 @@ class EditParser:
             if match["kind"] == "sefa":
                 return sefa(self.generator, number + 1, first or 0, last)[number]
             direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
-        elif self.words is not None and (base.startswith(_WORDS) or " " in base):
+        elif self.words is not None and base.startswith(_WORDS):
             direction = self.words(base.removeprefix(_WORDS))
+        elif self.words is not None and " " in base:
+            direction = self.words(self._phrase(base))
         else:
             similar = difflib.get_close_matches(base, self.catalogue, n=1)
             hint = f"; did you mean {similar[0]!r}?" if similar else ""
@@ -161,6 +163,14 @@ class EditParser:
             return direction
         limited = direction.layers(first, last, self.generator.num_ws)
         return Direction(name, limited.vector, limited.provenance)
+
+    def _phrase(self, text: str) -> str:
+        """Words that are no slip of the pen: `age -2` and `eyes open` are."""
+        first = re.split(r"[\s,]", text)[0]
+        for name in (first, text.replace(" ", "_")):
+            if name in self.catalogue:
+                raise InputError(f"edit {text!r}; expected NAME or NAME=STRENGTH, e.g. {name}=-1, or {_WORDS}{text}")
+        return text
 
     @torch.no_grad()
     def _style(self, source: str) -> Tensor:

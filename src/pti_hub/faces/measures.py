@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,26 +35,26 @@ class Measure:
     needs_face: bool = True
 
 
-def _of_landmarks(function: Callable[[np.ndarray], float]) -> Callable[[Image.Image], float]:
-    """A function of landmarks `[68, 2]` as a function of the picture, whose widest face counts."""
+def _of_landmarks(function: Callable[[np.ndarray], float], picture: Image.Image) -> float:
+    """A function of landmarks `[68, 2]`, of the widest face in a picture."""
+    face = widest(FaceAnalyzer().detect(picture))
+    if face is None:
+        raise FaceError("no face is found in the picture; give one with a face from the front")
+    return function(face.landmarks)
 
-    def of(picture: Image.Image) -> float:
-        face = widest(FaceAnalyzer().detect(picture))
-        if face is None:
-            raise FaceError("no face is found in the picture; give one with a face from the front")
-        return function(face.landmarks)
 
-    return of
+def _yaw(landmarks: np.ndarray) -> float:
+    return head_pose(landmarks).yaw
 
 
 # Landmarks are whole pixels of a picture of about 1000, hence the tolerances.
 MEASURES = {
-    measure.name: measure
-    for measure in (
-        Measure("yaw", "turn", "°", 0.5, _of_landmarks(lambda landmarks: head_pose(landmarks).yaw)),
-        Measure("mouth_width", "mouth's width", " of the distance between the eyes", 0.01, _of_landmarks(mouth_width)),
-        Measure("mouth_openness", "gap between the lips", " of the mouth's width", 0.01, _of_landmarks(mouth_openness)),
-        Measure("eye_openness", "eyes' height", " of the eyes' width", 0.005, _of_landmarks(eye_openness)),
+    name: Measure(name, title, unit, tolerance, functools.partial(_of_landmarks, function))
+    for name, title, unit, tolerance, function in (
+        ("yaw", "turn", "°", 0.5, _yaw),
+        ("mouth_width", "mouth's width", " of the distance between the eyes", 0.01, mouth_width),
+        ("mouth_openness", "gap between the lips", " of the mouth's width", 0.01, mouth_openness),
+        ("eye_openness", "eyes' height", " of the eyes' width", 0.005, eye_openness),
     )
 }
 """All measures by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,12 +199,18 @@ class Components:
         """
         pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
         known = self.identities | pivots
-        parser = EditParser(self.edits, self.generator, known, self._principal_components, self._direction_of)
+        parser = EditParser(self.edits, self.generator, known, self._principal_components, self._placeholder)
+        # First without words, the first of which takes minutes: another edit may be misspelt.
+        parser.parse(edit)
+        parser = dataclasses.replace(parser, words=self._direction_of)
         edits = [_measurable(parsed) for parsed in parser.parse(edit)]
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
             (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
         return edits
+
+    def _placeholder(self, phrase: str) -> Direction:
+        return Direction(phrase or "text:", self.generator.w_avg)
 
     def _direction_of(self, phrase: str) -> Direction:
         return self.words.direction(phrase)

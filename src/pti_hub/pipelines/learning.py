@@ -48,6 +48,7 @@ def learn_from_examples(components: Components, name: str, without: str | Path, 
 
 def _latents(components: Components, folder: Path) -> Tensor:
     """Latents `[N, w_dim]` or `[N, num_ws, w_dim]` of a folder's examples, on the CPU."""
+    generator = components.generator
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give a folder of photographs, or of latents")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in LATENT_SUFFIXES)
@@ -55,7 +56,7 @@ def _latents(components: Components, folder: Path) -> Tensor:
     if files and pictures:
         raise InputError(f"{folder} holds both pictures and latents; give them in folders of their own")
     if files:
-        vectors = [load_direction(path, components.generator.num_ws).vector for path in files]
+        vectors = [load_direction(path, generator.num_ws, generator.w_dim).vector for path in files]
         return _stacked(components, vectors)
     if not pictures:
         expected = ", ".join([*PICTURE_SUFFIXES, *LATENT_SUFFIXES])
@@ -63,8 +64,8 @@ def _latents(components: Components, folder: Path) -> Tensor:
     found = _encoded(components, pictures)
     if len(found) < FEWEST_EXAMPLES:
         raise InputError(
-            f"{len(found)} of {len(pictures)} pictures in {folder} show exactly one face; at least {FEWEST_EXAMPLES} "
-            "are needed, better 20"
+            f"{len(found)} of {len(pictures)} pictures in {folder} can be used; at least {FEWEST_EXAMPLES} are needed, "
+            "better 20"
         )
     return torch.cat(found)
 

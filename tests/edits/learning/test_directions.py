@@ -40,6 +40,15 @@ def test_what_is_held_stays() -> None:
     assert float(held @ own) > 0.9 * float(free @ own)
 
 
+def test_labels_that_mean_the_same_cannot_be_held() -> None:
+    w = latents()
+    label = w @ torch.ones(16)
+    with pytest.raises(InputError, match="is to change and to be held"):
+        learn_direction("own", w, label, {"own": label})
+    with pytest.raises(InputError, match="'own' and 'other' say the same"):
+        learn_direction("own", w, label.tolist(), {"other": (3 * label).tolist()})
+
+
 def test_pictures_without_a_label_are_left_out() -> None:
     w = latents()
     labels = w @ torch.ones(16)
@@ -52,7 +61,7 @@ def test_pictures_without_a_label_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.ones(600), "the same in all 600 samples"),
+        (torch.ones(600), "the same in 98 % or more of 600 samples"),
         (torch.full((600,), torch.nan), "0 of 600 samples have labels"),
         (torch.randn(600, generator=torch.Generator().manual_seed(3)), "as good as nothing"),
         (torch.ones(599), r"expected \[N, w_dim\] and \[N\]"),

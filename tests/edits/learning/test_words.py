@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
@@ -19,6 +21,7 @@ from pti_hub.edits.learning import Samples, TextModel, Words, covariance_root
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
+from pti_hub.storage import read_tensors
 
 QUIET = {"disable": True}
 
@@ -116,6 +119,29 @@ def test_a_damaged_model(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(WeightsError, match="can't be loaded"):
         TextModel(str(tmp_path)).of_phrases(["a hat"])
+
+
+def test_a_model_that_lacks_weights(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(clip, folder)
+    whole = read_tensors(folder / "model.safetensors")
+    half = {name: tensor for name, tensor in whole.items() if not name.startswith("vision_model")}
+    save_file(half, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"lacks .* weights, such as vision_model"):
+        TextModel(str(folder)).of_phrases(["a hat"])
+
+
+def test_code_of_a_repository_is_not_run(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "foreign"
+    shutil.copytree(clip, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"auto_map": {"AutoConfig": "foreign.Foreign", "AutoModel": "foreign.Foreign"}, "model_type": "foreign"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "foreign.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'made')!r})\nclass Foreign: pass\n")
+    monkeypatch.setattr("builtins.input", lambda *args: "y")
+    with pytest.raises(WeightsError, match="can't be loaded"):
+        TextModel(str(folder)).of_phrases(["a hat"])
+    assert not (tmp_path / "made").exists()
 
 
 class Hostile:

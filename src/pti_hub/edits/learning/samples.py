@@ -34,7 +34,8 @@ class Samples:
     Args:
         generator: The generator.
         count: Number of latents.
-        folder: Folder for pictures and measurements; by default one per generator below huggingface-hub's home.
+        folder: Where each generator and seed get a folder for pictures and measurements; by default below
+            huggingface-hub's home.
         seed: Seed of the latents.
         progress_bar_config: Arguments of tqdm's bars.
 
@@ -59,7 +60,7 @@ class Samples:
         self.generator, self.count = generator, count
         self._resolution, self._bar = min(_RESOLUTION, generator.resolution), progress_bar_config or {}
         assert isinstance(generator, nn.Module)
-        name = f"samples-{fingerprint(generator)[:12]}-{seed}"
+        name = f"samples-{fingerprint(generator)[:12]}-{seed}-{generator.w_avg.dtype}".replace("torch.", "")
         self.folder = Path(folder or Path(constants.HF_HOME) / "pti-hub") / name
         # One chunk after the other, so that a larger count begins with the same latents.
         chunks = [self._draw(k, seed) for k in range(-(-count // _CHUNK))]

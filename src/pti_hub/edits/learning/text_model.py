@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,8 +56,10 @@ class TextModel:
             ) from error
         try:
             with _quiet():
-                model = AutoModel.from_pretrained(self.name, weights_only=True)
-                processor = AutoProcessor.from_pretrained(self.name)
+                model, report = AutoModel.from_pretrained(
+                    self.name, weights_only=True, trust_remote_code=False, output_loading_info=True
+                )
+                processor = AutoProcessor.from_pretrained(self.name, trust_remote_code=False)
         # Damaged folders make the library raise nearly anything.
         except Exception as error:
             raise WeightsError(
@@ -68,12 +71,17 @@ class TextModel:
                 f"{self.name!r} is a {type(model).__name__}, which does not embed both pictures and phrases; name a "
                 f"CLIP or SigLIP, such as {DEFAULT_TEXT_MODEL!r}"
             )
+        # The library fills what a file lacks with random weights.
+        if lacking := [*report["missing_keys"], *report["mismatched_keys"]]:
+            raise WeightsError(f"the text model {self.name!r} lacks {len(lacking)} weights, such as {lacking[0]}")
         return model.requires_grad_(False).eval().to(self.device), processor
 
     @functools.cached_property
     def key(self) -> str:
-        """Name for what is kept of this model's embeddings; two models never share it."""
-        return f"embeddings-{fingerprint(self._parts[0])[:12]}"
+        """Name for what is kept of this model's embeddings: of its weights, and of how it prepares pictures."""
+        model, processor = self._parts
+        preparation = hashlib.sha256(processor.image_processor.to_json_string().encode()).hexdigest()
+        return f"embeddings-{fingerprint(model)[:12]}-{preparation[:6]}"
 
     @torch.no_grad()
     def of_phrases(self, phrases: Sequence[str]) -> Tensor:

@@ -102,9 +102,8 @@ class Words:
             needs_face=False,
         )
         provenance = f"{self.model.name} on {len(embeddings)} samples, from {self.neutral!r}"
-        return Direction(
-            text.replace("=", " "), (step * deviation / predicted).float(), provenance, {}, Step(measure, deviation)
-        )
+        name, vector = f"text:{text.replace('=', ' ')}", (step * deviation / predicted).float()
+        return Direction(name, vector, provenance, {}, Step(measure, deviation))
 
     def _toward(self, text: str) -> Tensor:
         """t `[D]`, of unit length."""
