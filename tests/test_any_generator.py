@@ -74,7 +74,7 @@ def test_saved_with_any_architecture(tmp_path: Path, perceptual: LPIPS) -> None:
 @needs_lpips
 def test_pivotal_tuning_finds_what_a_stylegan2_painted() -> None:
     torch.manual_seed(0)
-    made = StyleGAN2(256, channel_base=16384)
+    made = StyleGAN2(256, channel_base=4096)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "to_image.weight" in name:
@@ -91,7 +91,7 @@ def test_pivotal_tuning_finds_what_a_stylegan2_painted() -> None:
         painted = tuned_synthesis(made, perturbed, hidden)[0].clamp(-1, 1)
     pipe = PTIPipeline.from_generator(made, name="random", device="cpu")
     pipe.set_progress_bar_config(disable=True)
-    pipe.projector = WProjector(WProjectorConfig(num_steps=60))
+    pipe.projector = WProjector(WProjectorConfig(num_steps=40))
     pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=40, lpips_threshold=0.05))
     out = pipe(painted)
     projected = pipe.perceptual(to_tensor(out.projection[0], 256), painted[None]).item()
