@@ -199,21 +199,22 @@ class Components:
         """
         pivots = {name: pivot for p in given for name, pivot in p.pivots.items()}
         known = self.identities | pivots
-        parser = EditParser(self.edits, self.generator, known, self._principal_components, self._placeholder)
-        # First without words, the first of which takes minutes: another edit may be misspelt.
-        parser.parse(edit)
-        parser = dataclasses.replace(parser, words=self._direction_of)
-        edits = [_measurable(parsed) for parsed in parser.parse(edit)]
+        phrases: list[str] = []
+
+        def postpone(phrase: str) -> Direction:
+            phrases.append(phrase)
+            return Direction(phrase or "text:", self.generator.w_avg)
+
+        parser = EditParser(self.edits, self.generator, known, self._principal_components, postpone)
+        found = parser.parse(edit)
+        if phrases:
+            # The first one takes minutes, and by now no other edit is misspelt.
+            found = dataclasses.replace(parser, words=self.words.direction).parse(edit)
+        edits = [_measurable(parsed) for parsed in found]
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
             (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
         return edits
-
-    def _placeholder(self, phrase: str) -> Direction:
-        return Direction(phrase or "text:", self.generator.w_avg)
-
-    def _direction_of(self, phrase: str) -> Direction:
-        return self.words.direction(phrase)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks to a device, cast them to a type, or both; tuning itself is always in float32.

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from huggingface_hub import constants
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pti_hub.errors import InputError, one_line
+from pti_hub.errors import InputError, WeightsError, one_line
 from pti_hub.generators import Generator
 from pti_hub.images import to_pil
 from pti_hub.logging import get_logger
@@ -154,7 +153,7 @@ def _kept(file: Path) -> Tensor | None:
     """Measurements of an earlier run; `None` where they are damaged."""
     try:
         return read_tensors(file)["values"]
-    except (OSError, KeyError, SafetensorError) as error:
+    except (WeightsError, KeyError) as error:
         get_logger(__name__).warning(f"{file} is damaged and measured again ({one_line(error)})")
         return None
 

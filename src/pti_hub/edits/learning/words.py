@@ -98,7 +98,7 @@ class Words:
             f"likeness to {text!r}",
             "",
             _TOLERANCE * deviation,
-            lambda picture: float(self.model.of_pictures([picture]).double()[0] @ toward),
+            functools.partial(self._along, toward),
             needs_face=False,
         )
         provenance = f"{self.model.name} on {len(embeddings)} samples, from {self.neutral!r}"
@@ -113,4 +113,7 @@ class Words:
 
     def similarity(self, picture: Image.Image, phrase: str) -> float:
         """Projection of a picture's embedding on t of a phrase."""
-        return float(self.model.of_pictures([picture]).double()[0] @ self._toward(phrase))
+        return self._along(self._toward(phrase), picture)
+
+    def _along(self, toward: Tensor, picture: Image.Image) -> float:
+        return float(self.model.of_pictures([picture]).double()[0] @ toward)
