@@ -1,8 +1,10 @@
-"""Labels for faces of the default generator: smile, age, gender, head pose, openness of eyes and mouth."""
+"""Labels for pictures of faces: expressions, age, gender, head pose, openness of eyes and mouth."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,14 +12,16 @@ from face_attributes import EXPRESSIONS, FaceAttributes, face_crop, to_images
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from pti_hub.checkpoints.openvino import load_mobile_stylegan
-from pti_hub.faces import Face, FaceAnalyzer, embedding, eye_openness, head_pose, mouth_openness
+from pti_hub.faces import Face, FaceAnalyzer, embedding, eye_openness, head_pose, mouth_openness, mouth_width
 from pti_hub.faces.detector import Box, import_dlib, load_model
-from pti_hub.optim import reused_memory
 
-# Pitch and roll are no edits, but edits should leave pitch unchanged; FFHQ's alignment removes roll.
-LABELS = ("smile", "age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth_open")
-RESOLUTION = 512
+EXPRESSION_LABELS = {"smile": "happy", "angry": "angry", "surprised": "surprised", "sad": "sad"}
+LABELS = (
+    *EXPRESSION_LABELS,
+    *("age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth_open", "mouth_width", "skin", "tint"),
+)
+# Landmarks around each cheek.
+CHEEKS = ((2, 31, 36, 48), (14, 35, 45, 54))
 
 MARGINS = (-0.04, 0.0, 0.04)  # added around a face's box, as shares of the box's width
 ENLARGE = 2
@@ -35,32 +39,47 @@ MIRROR = [
 ]
 
 
+class Labelled(NamedTuple):
+    """What was read off pictures; NaN for pictures without exactly one face.
+
+    Attributes:
+        labels: float32 `[B, K]`, in the order of `LABELS`.
+        landmarks: float32 `[B, 68, 2]`, in pixels.
+        embeddings: float32 `[B, 128]`, of dlib's network.
+    """
+
+    labels: np.ndarray
+    landmarks: np.ndarray
+    embeddings: np.ndarray
+
+
 class Labeller:
-    """Renders latents and labels the faces."""
+    """Labels faces that fill most of their pictures.
+
+    Args:
+        face_api: Tarball of `@vladmandic/face-api` 1.7.15.
+    """
 
     def __init__(self, face_api: Path) -> None:
-        torch.set_num_threads(1)
-        torch.set_grad_enabled(False)
-        self.generator = load_mobile_stylegan()
         self.attributes = FaceAttributes.from_package(face_api)
         self.faces = FaceAnalyzer()
 
-    def __call__(self, ws: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Labels float32 [B, 8] and embeddings float32 [B, 128]; NaN for pictures without exactly one face."""
-        labels = np.full((len(ws), len(LABELS)), np.nan, np.float32)
-        embeddings = np.full((len(ws), 128), np.nan, np.float32)
-        with reused_memory():
-            for i in range(len(ws)):
-                image = to_pil(self.generator.synthesis(ws[i : i + 1], resolution=RESOLUTION)[0])
-                # The faces are large, so a quarter of the pixels is enough for the detector.
-                faces = self.faces.detect(image.reduce(2))
-                if len(faces) != 1:
-                    continue
-                left, top, right, bottom = (2 * edge for edge in faces[0].box)
-                box = left, top, right, bottom
-                labels[i], landmarks = self._label(image, box)
-                embeddings[i] = embedding(image, Face(box, landmarks, faces[0].score))
-        return labels, embeddings
+    def __call__(self, pictures: Iterable[Image.Image]) -> Labelled:
+        """Labels of square pictures, of 512 pixels for instance."""
+        rows = [self._row(picture) for picture in pictures]
+        return Labelled(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
+
+    @torch.no_grad()
+    def _row(self, image: Image.Image) -> Labelled:
+        # The faces are large, so a quarter of the pixels is enough for the detector.
+        faces = self.faces.detect(image.reduce(2))
+        if len(faces) != 1:
+            return Labelled(np.full(len(LABELS), np.nan), np.full((68, 2), np.nan), np.full(128, np.nan))
+        left, top, right, bottom = (2 * edge for edge in faces[0].box)
+        box = left, top, right, bottom
+        labels, landmarks = self._label(image, box)
+        labels += skin_colour(image, landmarks)
+        return Labelled(np.array(labels), landmarks, embedding(image, Face(box, landmarks, faces[0].score)))
 
     def _label(self, image: Image.Image, box: Box) -> tuple[list[float], np.ndarray]:
         """Labels and landmarks, averaged over several boxes and the mirror image: a single measurement is too noisy."""
@@ -76,18 +95,40 @@ class Labeller:
                 crops.append(face_crop(picture, landmarks))
                 all_landmarks.append(mirror_landmarks(landmarks, image.width) if mirrored else landmarks)
         expression, age, gender = (output.mean(dim=0) for output in self.attributes.logits(to_images(crops)))
-        happy = EXPRESSIONS.index("happy")
-        unhappy = torch.cat([expression[:happy], expression[happy + 1 :]])
         landmarks = np.mean(all_landmarks, axis=0)
         labels = [
-            float(expression[happy] - unhappy.logsumexp(dim=0)),
+            *(_log_odds(expression, name) for name in EXPRESSION_LABELS.values()),
             float(age),
             float(gender[1] - gender[0]),
             *head_pose(landmarks),
             eye_openness(landmarks),
             mouth_openness(landmarks),
+            mouth_width(landmarks),
         ]
         return labels, landmarks
+
+
+def _log_odds(logits: Tensor, name: str) -> float:
+    """Logarithm of an expression's probability over that of others, which the softmax would saturate.
+
+    Joy is no other expression: whether a face is angry rather than sad is to say nothing of how far it is from a smile.
+    """
+    others = [logit for other, logit in zip(EXPRESSIONS, logits, strict=True) if other not in (name, "happy")]
+    return float(logits[EXPRESSIONS.index(name)] - torch.stack(others).logsumexp(dim=0))
+
+
+def skin_colour(picture: Image.Image, landmarks: np.ndarray) -> tuple[float, float]:
+    """Lightness of the cheeks, from 0 to 1, and how much redder than blue they are, as a share of the lightness."""
+    pixels, radius = np.asarray(picture, float) / 255, round(0.03 * np.ptp(landmarks[:17, 0])) + 1
+    patches = []
+    for cheek in CHEEKS:
+        x, y = landmarks[list(cheek)].mean(0).round().astype(int)
+        patch = pixels[max(0, y - radius) : y + radius, max(0, x - radius) : x + radius]
+        patches.append(np.median(patch, axis=(0, 1)))
+    # The cheek that is turned to the camera or the light shows more.
+    red, green, blue = max(patches, key=sum)
+    lightness = (red + green + blue) / 3
+    return lightness, (red - blue) / max(lightness, 1e-3)
 
 
 def jittered(box: Box) -> list[Box]:
@@ -111,9 +152,3 @@ def mirror_landmarks(landmarks: np.ndarray, width: int) -> np.ndarray:
     """Landmarks [68, 2] in the mirror image of a picture, where left and right eye are exchanged."""
     mirrored: np.ndarray = (landmarks * (-1, 1) + (width - 1, 0))[MIRROR]
     return mirrored
-
-
-def to_pil(picture: Tensor) -> Image.Image:
-    """Convert a picture [3, H, W] in [-1, 1] to a PIL image."""
-    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())

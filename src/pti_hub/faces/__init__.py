@@ -1,6 +1,7 @@
 """Faces in photographs: detection, alignment, compositing, identity and pose."""
 
 from pti_hub.faces.alignment import align, crop_quad, is_aligned
+from pti_hub.faces.attributes import attributes, shipped_attributes
 from pti_hub.faces.compositing import Compositor, Placement
 from pti_hub.faces.detector import Face, FaceAnalyzer, FaceChoice, choose, select, widest
 from pti_hub.faces.drawing import draw_numbers
@@ -26,6 +27,7 @@ __all__ = [
     "Placement",
     "align",
     "aligned_faces",
+    "attributes",
     "choose",
     "crop_quad",
     "draw_numbers",
@@ -39,5 +41,6 @@ __all__ = [
     "mouth_openness",
     "mouth_width",
     "select",
+    "shipped_attributes",
     "widest",
 ]

@@ -1,4 +1,4 @@
-"""Numbers that pictures give, by which an edit's effect is measured; those by name are of a face's landmarks."""
+"""Numbers that pictures give, by which an edit's effect is measured; those by name are of faces."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 
-from pti_hub.errors import FaceError
+from pti_hub.errors import FaceError, InputError
+from pti_hub.faces.attributes import RESOLUTION, attributes, shipped_attributes
 from pti_hub.faces.detector import FaceAnalyzer, widest
 from pti_hub.faces.pose import eye_openness, head_pose, mouth_openness, mouth_width
+from pti_hub.images import to_tensor
+from pti_hub.perceptual import LPIPS
+
+
+def _needs_nothing(perceptual: LPIPS) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -23,19 +31,23 @@ class Measure:
         title: What is measured, in words.
         unit: What follows the number in a message.
         tolerance: Smallest difference that counts.
-        of: The number of a picture; raises `FaceError` where there is no face to measure.
-        needs_face: Whether a face has to be found in the picture.
+        of: The number of a picture, which the pipeline's LPIPS network may help to find; raises `FaceError` where there
+            is no face to measure.
+        check: Raises the package's own error where nothing can be measured, for want of dlib or of the right LPIPS
+            network.
+        resolution: Height and width in pixels of the picture that is enough; the full size where it is `None`.
     """
 
     name: str
     title: str
     unit: str
     tolerance: float
-    of: Callable[[Image.Image], float]
-    needs_face: bool = True
+    of: Callable[[Image.Image, LPIPS], float]
+    check: Callable[[LPIPS], None] = _needs_nothing
+    resolution: int | None = None
 
 
-def _of_landmarks(function: Callable[[np.ndarray], float], picture: Image.Image) -> float:
+def _of_landmarks(function: Callable[[np.ndarray], float], picture: Image.Image, perceptual: LPIPS) -> float:
     """A function of landmarks `[68, 2]`, of the widest face in a picture."""
     face = widest(FaceAnalyzer().detect(picture))
     if face is None:
@@ -43,18 +55,50 @@ def _of_landmarks(function: Callable[[np.ndarray], float], picture: Image.Image)
     return function(face.landmarks)
 
 
+def _needs_landmarks(perceptual: LPIPS) -> None:
+    FaceAnalyzer()
+
+
+@torch.no_grad()
+def _of_attributes(name: str, picture: Image.Image, perceptual: LPIPS) -> float:
+    return attributes(perceptual, to_tensor(picture).to(perceptual.mean), [name]).item()
+
+
+def _needs_alexnet(perceptual: LPIPS) -> None:
+    if perceptual.net != "alex":
+        raise InputError(f"attributes are read off LPIPS with AlexNet, and the pipeline has LPIPS-{perceptual.net}")
+
+
 def _yaw(landmarks: np.ndarray) -> float:
     return head_pose(landmarks).yaw
 
 
+def _pitch(landmarks: np.ndarray) -> float:
+    return head_pose(landmarks).pitch
+
+
 # Landmarks are whole pixels of a picture of about 1000, hence the tolerances.
-MEASURES = {
-    name: Measure(name, title, unit, tolerance, functools.partial(_of_landmarks, function))
+_OF_LANDMARKS = [
+    Measure(name, title, unit, tolerance, functools.partial(_of_landmarks, function), _needs_landmarks)
     for name, title, unit, tolerance, function in (
         ("yaw", "turn", "°", 0.5, _yaw),
+        ("pitch", "nod", "°", 0.5, _pitch),
         ("mouth_width", "mouth's width", " of the distance between the eyes", 0.01, mouth_width),
         ("mouth_openness", "gap between the lips", " of the mouth's width", 0.01, mouth_openness),
         ("eye_openness", "eyes' height", " of the eyes' width", 0.005, eye_openness),
     )
-}
-"""All measures by name."""
+]
+_OF_ATTRIBUTES = [
+    Measure(
+        name,
+        entry["title"],
+        entry["unit"],
+        entry["tolerance"],
+        functools.partial(_of_attributes, name),
+        _needs_alexnet,
+        RESOLUTION,
+    )
+    for name, entry in shipped_attributes().items()
+]
+MEASURES = {measure.name: measure for measure in (*_OF_LANDMARKS, *_OF_ATTRIBUTES)}
+"""All measures by name: of landmarks, and the attributes of `pti_hub.faces.attributes`."""

@@ -247,6 +247,19 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
         layers = zip(self._activations(image), target.layers, self._scales(), target.importance, strict=True)
         return torch.stack([_LayerDistance.apply(*layer) for layer in layers]).sum(dim=0)
 
+    def activation(self, image: Tensor, layer: int) -> Tensor:
+        """One of the five activations that are compared, `[B, C, H', W']`, before it is normalised.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1].
+            layer: Its number, from 0.
+
+        Raises:
+            InputError: As in `target_features`.
+        """
+        self._check(image)
+        return self._activations(image, layer + 1)[layer]
+
     def _check(self, image: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
             raise InputError(
@@ -259,12 +272,13 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
     def _scales(self) -> list[Tensor]:
         return [_at_least_fp32(weight).sqrt().view(-1, 1, 1) for weight in self.linear]
 
-    def _activations(self, image: Tensor) -> list[Tensor]:
+    def _activations(self, image: Tensor, count: int | None = None) -> list[Tensor]:
+        """The first of the compared activations, or all."""
         x = (image - self.mean) / self.std
         x = x.to(self.linear[0].dtype, memory_format=torch.channels_last)
-        taps = BACKBONES[self.net].taps
+        taps = BACKBONES[self.net].taps[:count]
         activations = []
-        for index, layer in enumerate(self.features):
+        for index, layer in enumerate(self.features[: taps[-1] + 1]):
             x = layer(x)
             if index in taps:
                 activations.append(x)

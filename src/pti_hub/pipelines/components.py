@@ -17,7 +17,7 @@ from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, Measu
 from pti_hub.edits.learning import DEFAULT_TEXT_MODEL, Samples, TextModel, Words
 from pti_hub.encoders import Encoder
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError
-from pti_hub.faces import FaceAnalyzer
+from pti_hub.faces import MEASURES
 from pti_hub.generators import Generator, broadcast_ws
 from pti_hub.logging import get_logger
 from pti_hub.perceptual import LPIPS
@@ -210,7 +210,7 @@ class Components:
         if phrases:
             # The first one takes minutes, and by now no other edit is misspelt.
             found = dataclasses.replace(parser, words=self.words.direction).parse(edit)
-        edits = [_measurable(parsed) for parsed in found]
+        edits = [_measurable(parsed, self.perceptual) for parsed in found]
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
             (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
@@ -253,14 +253,14 @@ class Components:
         self.progress_bar_config = config
 
 
-def _measurable(edit: AnyEdit) -> AnyEdit:
+def _measurable(edit: AnyEdit, perceptual: LPIPS) -> AnyEdit:
     """The edit, or its plain vector where steps can't be measured; an angle can't do without."""
-    if isinstance(edit, YawEdit) or (isinstance(edit, MeasuredEdit) and edit.measure.needs_face):
+    if isinstance(edit, YawEdit):
+        MEASURES["yaw"].check(perceptual)
+    elif isinstance(edit, MeasuredEdit):
         try:
-            FaceAnalyzer()
-        except (MissingDependencyError, WeightsError) as error:
-            if isinstance(edit, YawEdit):
-                raise
+            edit.measure.check(perceptual)
+        except (MissingDependencyError, WeightsError, InputError) as error:
             get_logger(__name__).warning(f"{edit.direction.name!r} takes its plain vector, unmeasured: {error}")
             return edit.plain
     return edit

@@ -107,7 +107,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 weights, pivot = add_deltas(self.generator, learned.deltas), self._pivot(learned, subject.name)
                 reconstruction = render(self.generator, weights, pivot)
                 known = self.measurements(learned)
-                ws, applied = apply_edits(self.generator, weights, pivot, subject.edits, known)  # [1, num_ws, w_dim]
+                ws, applied = apply_edits(self, weights, pivot, subject.edits, known)  # [1, num_ws, w_dim]
                 edited = render(self.generator, weights, ws) if applied else reconstruction
                 output.add(edited, reconstruction, applied, learned.metrics.get(subject.name, {}), learned)
                 if scene.photograph is not None:
@@ -188,7 +188,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         weights = add_deltas(self.generator, person.personalization.deltas)
         pivots = [self._pivot(person.personalization, name) for name in person.names]
         known = self.measurements(person.personalization)
-        latents = [apply_edits(self.generator, weights, pivot, edits, known)[0] for pivot in pivots]
+        latents = [apply_edits(self, weights, pivot, edits, known)[0] for pivot in pivots]
         return [render(self.generator, weights, ws) for ws in latents]
 
     @helpers_end()
@@ -214,7 +214,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             raise InputError(f"{', '.join(person.names)} along {direction!r}; expected one identity and one direction")
         weights = add_deltas(self.generator, person.personalization.deltas)
         pivot, known = self._pivot(person.personalization, person.names[0]), self.measurements(person.personalization)
-        return walk(self.generator, weights, pivot, edits[0], strengths, known)
+        return walk(self, weights, pivot, edits[0], strengths, known)
 
     @helpers_end()
     def prepare(self, image: ImageInput, *, align: Align = "auto", face: int | None = None) -> Image.Image:

@@ -40,16 +40,20 @@ class EditedFace:
 
 
 @torch.no_grad()
-def render(generator: Generator, weights: Mapping[str, Tensor], ws: Tensor) -> Image.Image:
+def render(
+    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, resolution: int | None = None
+) -> Image.Image:
     """The picture G(ws; θ*).
 
     Args:
         generator: G.
         weights: θ* by parameter name; weights that are not named are the generator's own.
         ws: `[1, w_dim]` or `[1, num_ws, w_dim]`.
+        resolution: Height and width in pixels, where less than the full size is enough.
     """
+    size = None if resolution is None else min(resolution, generator.resolution)
     with reused_memory():
-        return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws)))[0]
+        return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws), resolution=size))[0]
 
 
 def put_back(components: Components, photograph: Photograph, faces: Sequence[EditedFace]) -> Image.Image:
@@ -74,12 +78,12 @@ def put_back(components: Components, photograph: Photograph, faces: Sequence[Edi
 
 
 def apply_edits(
-    generator: Generator, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit], known: Measurements
+    components: Components, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit], known: Measurements
 ) -> tuple[Tensor, list[AppliedEdit]]:
     """The pivot after a sequence of edits.
 
     Args:
-        generator: G.
+        components: The pipeline.
         weights: θ* by parameter name, for edits that are measured on the picture.
         pivot: w_p, `[1, w_dim]` or `[1, num_ws, w_dim]`.
         edits: The edits, in order.
@@ -92,22 +96,22 @@ def apply_edits(
         InputError: No strength turns the head so far.
         FaceError: No face is left to measure the turn of.
     """
-    ws = broadcast_ws(generator, pivot)
+    ws = broadcast_ws(components.generator, pivot)
     applied: list[AppliedEdit] = []
     for edit in edits:
         if isinstance(edit, YawEdit):
-            edit = edit.resolve(functools.partial(measure, generator, weights, ws, edit.direction, MEASURES["yaw"]))
+            edit = edit.resolve(functools.partial(measure, components, weights, ws, edit.direction, MEASURES["yaw"]))
         elif isinstance(edit, MeasuredEdit):
-            edit = _resolve(generator, weights, ws, edit, known)
+            edit = _resolve(components, weights, ws, edit, known)
         ws = edit.apply(ws)
         applied.append(edit)
     return ws, applied
 
 
 def _resolve(
-    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, edit: MeasuredEdit, known: Measurements
+    components: Components, weights: Mapping[str, Tensor], ws: Tensor, edit: MeasuredEdit, known: Measurements
 ) -> Edit:
-    look = functools.partial(measure, generator, weights, ws, edit.direction, edit.measure)
+    look = functools.partial(measure, components, weights, ws, edit.direction, edit.measure)
     try:
         return edit.resolve(look, known.setdefault((edit.direction, tensor_digest(ws)), {}))
     except FaceError as error:
@@ -116,7 +120,7 @@ def _resolve(
 
 
 def measure(
-    generator: Generator,
+    components: Components,
     weights: Mapping[str, Tensor],
     ws: Tensor,
     direction: Direction,
@@ -129,14 +133,15 @@ def measure(
         FaceError: There is no face in that picture.
     """
     try:
-        return what.of(render(generator, weights, direction.apply(ws, strength)))
+        picture = render(components.generator, weights, direction.apply(ws, strength), what.resolution)
+        return what.of(picture, components.perceptual)
     except FaceError as error:
         message = f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less"
         raise FaceError(message) from error
 
 
 def walk(
-    generator: Generator,
+    components: Components,
     weights: Mapping[str, Tensor],
     pivot: Tensor,
     edit: AppliedEdit | MeasuredEdit,
@@ -145,5 +150,5 @@ def walk(
 ) -> list[Image.Image]:
     """Pictures at several strengths of an edit, each a factor on its own; arguments as in `apply_edits`."""
     steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
-    latents = [apply_edits(generator, weights, pivot, [step], known)[0] for step in steps]
-    return [render(generator, weights, ws) for ws in latents]
+    latents = [apply_edits(components, weights, pivot, [step], known)[0] for step in steps]
+    return [render(components.generator, weights, ws) for ws in latents]

@@ -16,6 +16,7 @@ from pti_hub.edits.learning.samples import Samples
 from pti_hub.edits.learning.text_model import TextModel
 from pti_hub.errors import InputError
 from pti_hub.faces import Measure
+from pti_hub.perceptual import LPIPS
 
 # Share of the similarity's deviation over the samples that counts as a change at all.
 _TOLERANCE = 0.05
@@ -99,7 +100,6 @@ class Words:
             "",
             _TOLERANCE * deviation,
             functools.partial(self._along, toward),
-            needs_face=False,
         )
         provenance = f"{self.model.name} on {len(embeddings)} samples, from {self.neutral!r}"
         name, vector = f"text:{text.replace('=', ' ')}", (step * deviation / predicted).float()
@@ -115,5 +115,5 @@ class Words:
         """Projection of a picture's embedding on t of a phrase."""
         return self._along(self._toward(phrase), picture)
 
-    def _along(self, toward: Tensor, picture: Image.Image) -> float:
+    def _along(self, toward: Tensor, picture: Image.Image, perceptual: LPIPS | None = None) -> float:
         return float(self.model.of_pictures([picture]).double()[0] @ toward)
