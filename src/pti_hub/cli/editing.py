@@ -87,8 +87,8 @@ def edit(
 
     An edit is a name, or a name and an amount: smile, age=-2, pose=5deg (degrees of head rotation). Besides the edits
     that pti-hub info lists, there are words ("a person with a beard", text:beard), GANSpace's components (pc3), SeFa's
-    directions (sefa2), the style of an identity or of a random face (mix:NAME, mix:seed42), and any of these limited to
-    some layers (smile_layers4-7).
+    directions (sefa2), the style of an identity or of a random face (mix:NAME, mix:seed42), any of these limited to
+    some layers (smile_layers4-7), and single style channels (s:9_409=5: layer 9, channel 409, 5 standard deviations).
     """
     chosen = _parse_faces(face)
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
