@@ -230,7 +230,9 @@ def _suffix(photo: Path) -> str:
 def _edited_name(photo: Path, edits: Sequence[str], faces: list[int] | Literal["all"] | None = None) -> str:
     """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; chosen faces follow the photograph's name."""
     chosen = ["-".join(map(str, faces))] if isinstance(faces, list) else []
-    parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=raw:", "raw").replace("=", "")).strip("-") for edit in edits]
+    # A name that ends in a digit, such as pc3 or s:9_77, would run into its strength.
+    apart = [re.sub(r"(?<=\d)=", "_", edit.replace("=raw:", "raw")).replace("=", "") for edit in edits]
+    parts = [re.sub(r"[^\w.+-]+", "-", edit).strip("-") for edit in apart]
     name = "_".join([photo.stem, *chosen, *parts])
     if len(name.encode()) > _LONGEST_NAME:
         digest = hashlib.sha256("\n".join(edits).encode()).hexdigest()[:8]
