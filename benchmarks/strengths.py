@@ -27,6 +27,7 @@ from pti_hub import Direction, Edit, Personalization, PTIPipeline
 from pti_hub.edits import MeasuredEdit
 from pti_hub.faces import FaceAnalyzer, embedding, identity_distance, widest
 from pti_hub.images import find_pictures
+from pti_hub.perceptual import LPIPS
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.storage import append_row, read_rows
 
@@ -75,23 +76,23 @@ def measure(pipe: PTIPipeline, person: Personalization, direction: Direction, as
     (found,) = output.edits[0]
     assert isinstance(found, Edit)
     row: dict[str, Any] = {"strength": found.strength, "seconds": first - start, "seconds_again": again - first}
-    start_number, start_identity = look(before, direction)
+    start_number, start_identity = look(before, direction, pipe.perceptual)
     row["before"] = start_number
     for suffix, picture in pictures.items():
-        number, identity = look(picture, direction)
+        number, identity = look(picture, direction, pipe.perceptual)
         row["change" if not suffix else "plain"] = number - start_number
         row[f"identity{suffix}"] = identity_distance(start_identity, identity)
     return row
 
 
-def look(picture: Image.Image, direction: Direction) -> tuple[float, np.ndarray]:
+def look(picture: Image.Image, direction: Direction, perceptual: LPIPS) -> tuple[float, np.ndarray]:
     """What a direction is measured by, in steps, and the embedding; NaN where there is no face."""
     assert direction.step is not None
     enlarged = picture.resize((round(LARGER * picture.width), round(LARGER * picture.height)), Image.Resampling.BICUBIC)
     face = widest(FaceAnalyzer().detect(enlarged))
     if face is None:
         return float("nan"), np.full(128, np.nan, np.float32)
-    return direction.step.measure.of(enlarged) / direction.step.change, embedding(enlarged, face)
+    return direction.step.measure.of(enlarged, perceptual) / direction.step.change, embedding(enlarged, face)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

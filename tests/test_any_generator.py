@@ -34,7 +34,7 @@ def test_a_bare_generator_becomes_a_pipeline(case: str, tmp_path: Path) -> None:
     assert pipe.generator.w_std != 1
     photograph = torch.rand(3, made.resolution, made.resolution) * 2 - 1
     before = {name: p.clone() for name, p in made.named_parameters()}
-    out = pipe(photograph, edit=["pc0", "sefa1=2", "mix:seed3=0.5"])
+    out = pipe(photograph, edit=["pc0", "sefa1=2", "mix:seed3=0.5", "s:2_0=3"])
     assert out.images[0].size == (made.resolution, made.resolution)
     assert out.images[0] != out.reconstruction[0]
     assert all(torch.equal(p, before[name]) for name, p in made.named_parameters())

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from pti_hub import Personalization, PTIPipeline, WeightsError
 from pti_hub.cli import app, main
+from pti_hub.cli.editing import _edited_name
 from pti_hub.encoders import LightEncoder
 from pti_hub.images import load_image, to_pil
 from pti_hub.pipelines.inversion import project
@@ -376,3 +377,9 @@ def test_a_name_that_no_edit_can_have(
 ) -> None:
     assert run(monkeypatch, "learn-edit", name, tmp_path / "mine", "--words", "a hat") == 1
     assert "expected a name such as glasses" in capsys.readouterr().err
+
+
+def test_the_name_of_a_picture_tells_its_edits_apart() -> None:
+    edits = ("pc3=2", "pc32", "s:9_77=4", "s:9_774", "age=-2", "smile=raw:1")
+    names = [_edited_name(Path("photo.jpg"), [edit]) for edit in edits]
+    assert names == [f"photo_{n}.jpg" for n in ("pc3_2", "pc32", "s-9_77_4", "s-9_774", "age-2", "smileraw1")]

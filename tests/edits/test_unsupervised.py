@@ -39,7 +39,7 @@ def test_signs_do_not_depend_on_the_run(generator: MobileStyleGAN) -> None:
 
 def test_sefa_finds_what_moves_the_styles_most(generator: MobileStyleGAN) -> None:
     first, second = sefa(generator, count=2, first=1, last=4)
-    rows = torch.cat([w for layer in generator.modulation_weights()[1:5] for w in layer])
+    rows = torch.cat([layer.weight for layer in generator.style_layers() if 1 <= layer.w <= 4])
     a = torch.nn.functional.normalize(rows, dim=1)
 
     def gain(vector: torch.Tensor) -> float:

@@ -50,9 +50,12 @@ def test_what_cannot_be_read(net: str, name: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_every_attribute_is_a_measure(perceptual: LPIPS) -> None:
+def test_attributes_are_measures_unless_landmarks_say_it(perceptual: LPIPS) -> None:
     picture = smooth_picture(300, 300)
+    assert MEASURES["pitch"].resolution is MEASURES["mouth_width"].resolution is None
     for name, entry in shipped_attributes().items():
+        if name in ("pitch", "mouth_width"):
+            continue
         measure = pickle.loads(pickle.dumps(MEASURES[name]))
         assert (measure.title, measure.unit, measure.tolerance) == (entry["title"], entry["unit"], entry["tolerance"])
         measure.check(perceptual)

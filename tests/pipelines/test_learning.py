@@ -120,9 +120,8 @@ def test_likeness_to_a_phrase_is_measured_without_a_face(talking: PTIPipeline, m
 
     def look(strength: float) -> float:
         seen.append(strength)
-        return edit.measure.of(
-            to_pil(talking.generator.synthesis(edit.direction.apply(talking.generator.w_avg[None], strength)))[0]
-        )
+        ws = edit.direction.apply(talking.generator.w_avg[None], strength)
+        return edit.measure.of(to_pil(talking.generator.synthesis(ws))[0], talking.perceptual)
 
     assert abs(edit.resolve(look).strength) <= 1.0
     assert seen[0] == 0.0

@@ -16,10 +16,11 @@ from support.pictures import pixels
 from torch import Tensor
 
 from pti_hub import Direction, InputError, PTIPipeline
-from pti_hub.edits import Edit, LatentMapper, MapperEdit, Step
-from pti_hub.faces import MEASURES
+from pti_hub.edits import Edit, LatentMapper, MapperEdit, MeasuredEdit, Step, StyleEdit
+from pti_hub.faces import MEASURES, Measure
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
+from pti_hub.perceptual import LPIPS
 from pti_hub.projectors import EncoderProjector, MeanProjector, RandomProjector
 
 
@@ -107,7 +108,15 @@ def test_every_kind_of_edit_through_one_argument(pipe: PTIPipeline, photograph: 
     cast = pipe.personalize({"ada": photograph, "bob": photograph.flip(2)})
     pipe.load_personalization(cast)
     plain = pixels(pipe.edit("ada")[0])
-    for edit in ("smile=2", "pc0", "sefa0_layers0-3=5", "mix:bob_layers2-5", "mix:seed3", ["age_layers0-3", "pc1=-2"]):
+    for edit in (
+        "smile=2",
+        "pc0",
+        "sefa0_layers0-3=5",
+        "mix:bob_layers2-5",
+        "mix:seed3",
+        "s:3_5=9",
+        ["age_layers0-3", "pc1=-2"],
+    ):
         assert not np.array_equal(pixels(pipe.edit("ada", edit)[0]), plain), edit
     assert np.array_equal(pixels(pipe.edit("ada", "mix:ada")[0]), plain)
     # Those of a personalisation that is given need not be loaded.
@@ -119,7 +128,7 @@ def test_an_angle_is_measured_on_the_picture(
     pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = pipe(photograph).personalization
-    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr("pti_hub.faces.measures.FaceAnalyzer", lambda: None)
     monkeypatch.setattr(
         "pti_hub.pipelines.rendering.measure",
         lambda generator, weights, ws, direction, measure, strength: 3.0 + 8.0 * strength,
@@ -141,7 +150,7 @@ def test_measured_steps_are_solved_for_once(
         looks.append(s)
         return 0.8 + 0.1 * s
 
-    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr("pti_hub.faces.measures.FaceAnalyzer", lambda: None)
     monkeypatch.setattr("pti_hub.pipelines.rendering.measure", measure)
     pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
     out = pipe(ada, edit="smile")
@@ -162,7 +171,6 @@ def test_measured_steps_are_solved_for_once(
 def test_a_face_that_cannot_be_measured_takes_the_plain_vector(
     pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
     monkeypatch.setattr("pti_hub.faces.measures.FaceAnalyzer", lambda: SimpleNamespace(detect=lambda image: []))
     pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
     ada = pipe(photograph).personalization
@@ -182,6 +190,27 @@ def test_without_dlib_steps_are_plain_vectors(
     assert "'smile' takes its plain vector, unmeasured: " in caplog.text
 
 
+def test_an_attribute_is_measured_on_a_small_picture_and_without_dlib(
+    pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    seen: list[float] = []
+    lighter = Measure("lightness", "lightness", "", 0.01, lambda picture, _: seen.append(picture.width) or 0.0)  # type: ignore[func-returns-value]
+    lighter = dataclasses.replace(lighter, resolution=32)
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(lighter, 5.0))
+    pipe(photograph, edit="smile")
+    assert set(seen) == {32}
+
+
+def test_another_network_than_alexnet_reads_no_attributes(pipe: PTIPipeline, caplog: pytest.LogCaptureFixture) -> None:
+    pipe.edits["age"] = dataclasses.replace(pipe.edits["age"], step=Step(MEASURES["age"], 15.0))
+    assert pipe.parse("age") == [MeasuredEdit(pipe.edits["age"])]
+    pipe.perceptual = LPIPS("vgg")
+    with caplog.at_level(logging.WARNING, "pti_hub"):
+        assert pipe.parse("age=2") == [Edit(pipe.edits["age"], 2.0)]
+    assert "'age' takes its plain vector, unmeasured: attributes are read off LPIPS with AlexNet" in caplog.text
+
+
 def test_a_walk(pipe: PTIPipeline, photograph: Tensor) -> None:
     pipe.load_personalization(pipe.personalize({"ada": photograph, "bob": photograph.flip(2)}))
     pictures = pipe.walk("ada", "smile", [-1, 0, 2])
@@ -193,6 +222,36 @@ def test_a_walk(pipe: PTIPipeline, photograph: Tensor) -> None:
     for identity, direction in (("eve", "smile"), (pipe.personalization, "smile"), ("ada", "smile=5deg")):
         with pytest.raises(InputError, match=r"eve|expected one identity and one direction"):
             pipe.walk(identity, direction)
+
+
+def test_styles_are_edited_like_anything_else(
+    pipe: PTIPipeline, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = pipe(photograph, edit=["s:3_5=9", "smile", "s:3_5=-4"])
+    ada = out.personalization
+    assert np.array_equal(pixels(out.images[0]), pixels(pipe.edit(ada, ["smile", "s:3_5=5"])[0]))
+    still, moved = pipe.walk(ada, "s:3_5=9", [0, 1])
+    assert still == out.reconstruction[0]
+    assert moved == pipe.edit(ada, "s:3_5=9")[0] != still
+    # Only the picture is edited; what was learned stays.
+    assert pipe(ada).images[0] == out.reconstruction[0]
+    with pytest.raises(InputError, match=r"changes blocks.9.up.bias\[0\]"):
+        pipe.parse(StyleEdit("s:28_0", "blocks.9.up.bias", 0, 1.0))
+
+    def measure(generator: object, weights: Any, ws: object, direction: object, number: object, s: float) -> float:
+        looks.append(dict(weights)["blocks.0.conv2.modulation.bias"][5].item())
+        return 0.8 + 0.1 * s
+
+    # What follows is measured on the edited picture, and not confused with what was measured before.
+    looks: list[float] = []
+    monkeypatch.setattr("pti_hub.faces.measures.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr("pti_hub.pipelines.rendering.measure", measure)
+    pipe.edits["smile"] = dataclasses.replace(pipe.edits["smile"], step=Step(MEASURES["mouth_width"], 0.15))
+    for edit in ("smile", ["s:3_5=9", "smile"], "smile"):
+        pipe.edit(ada, edit)
+    assert len(looks) == 8
+    assert len(set(looks[:4])) == len(set(looks[4:])) == 1
+    assert looks[4] > looks[0]
 
 
 def test_where_the_pivot_lies_is_reported(pipe: PTIPipeline, photograph: Tensor) -> None:

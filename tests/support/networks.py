@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from pti_hub.encoders import LightEncoder
+from pti_hub.generators import Generator
 from pti_hub.optim import GradientPreconditioner
 
 
@@ -15,3 +17,30 @@ def tiny_encoder(space: str = "w", resolution: int = 64, num_axes: int = 0) -> L
     if num_axes:
         encoder.preconditioner = GradientPreconditioner.of(torch.randn(50, 16) * torch.linspace(3, 0.1, 16), num_axes)
     return encoder
+
+
+def check_style_layers(generator: Generator) -> None:
+    """The style layers are all affine maps that synthesis calls, in the order of the calls, with the ws they take."""
+    assert isinstance(generator, nn.Module)
+    calls: list[tuple[str, int]] = []
+    # Numbers that tell by which of the ws a map is called.
+    ws = torch.arange(float(generator.num_ws))[None, :, None].expand(-1, -1, generator.w_dim)
+    hooks = []
+    for name, module in generator.named_modules():
+        parameters = dict(module.named_parameters(recurse=False))
+        is_affine = parameters.keys() == {"weight", "bias"} and parameters["weight"].ndim == 2
+        if is_affine and not name.startswith("mapping_network"):
+            hooks.append(
+                module.register_forward_pre_hook(lambda _, args, name=name: calls.append((name, int(args[0][0, 0]))))
+            )
+    generator.synthesis(ws)
+    for hook in hooks:
+        hook.remove()
+    layers = generator.style_layers()
+    assert [(layer.name, layer.w) for layer in layers] == calls
+    parameters = dict(generator.named_parameters())
+    w, d = torch.randn(1, generator.w_dim), torch.randn(generator.w_dim)
+    for layer in layers:
+        a, bias = generator.get_submodule(layer.name), parameters[layer.bias].detach()
+        moved = torch.func.functional_call(a, {"bias": bias + layer.weight @ d}, (w,))
+        torch.testing.assert_close(moved, a(w + d))

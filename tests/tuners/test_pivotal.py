@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pti_hub import InputError, PivotalTuner, PivotalTunerConfig
-from pti_hub.generators import MobileStyleGAN, tuned_synthesis
+from pti_hub.generators import MobileStyleGAN, StyleGAN2, tuned_synthesis
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import add_deltas
 from pti_hub.tuners.loop import draw_photographs
@@ -250,7 +250,13 @@ def test_the_face_comes_nearer_than_the_background(
     assert face["face"] < face["all"]
 
 
-def test_styles_are_tuned_where_asked(generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor) -> None:
+@pytest.mark.parametrize("architecture", [MobileStyleGAN, StyleGAN2])
+def test_styles_are_tuned_where_asked(
+    architecture: type, generator: MobileStyleGAN, perceptual: LPIPS, photograph: Tensor
+) -> None:
+    if architecture is StyleGAN2:
+        generator = StyleGAN2(64, z_dim=16, w_dim=16, channels=[8] * 5, mapping_layers=1).requires_grad_(False)  # type: ignore[assignment]
+        generator.w_avg = torch.ones(16)
     for tunes_styles in (False, True):
         tuning = tune(generator, perceptual, photograph, num_steps=3, tunes_styles=tunes_styles)
         moved = {name for name, delta in tuning.deltas.items() if delta.any()}

@@ -87,8 +87,8 @@ def edit(
 
     An edit is a name, or a name and an amount: smile, age=-2, pose=5deg (degrees of head rotation). Besides the edits
     that pti-hub info lists, there are words ("a person with a beard", text:beard), GANSpace's components (pc3), SeFa's
-    directions (sefa2), the style of an identity or of a random face (mix:NAME, mix:seed42), and any of these limited to
-    some layers (smile_layers4-7).
+    directions (sefa2), the style of an identity or of a random face (mix:NAME, mix:seed42), any of these limited to
+    some layers (smile_layers4-7), and single style channels (s:9_409=5: layer 9, channel 409, 5 standard deviations).
     """
     chosen = _parse_faces(face)
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
@@ -230,7 +230,9 @@ def _suffix(photo: Path) -> str:
 def _edited_name(photo: Path, edits: Sequence[str], faces: list[int] | Literal["all"] | None = None) -> str:
     """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; chosen faces follow the photograph's name."""
     chosen = ["-".join(map(str, faces))] if isinstance(faces, list) else []
-    parts = [re.sub(r"[^\w.+-]+", "-", edit.replace("=raw:", "raw").replace("=", "")).strip("-") for edit in edits]
+    # A name that ends in a digit, such as pc3 or s:9_77, would run into its strength.
+    apart = [re.sub(r"(?<=\d)=", "_", edit.replace("=raw:", "raw")).replace("=", "") for edit in edits]
+    parts = [re.sub(r"[^\w.+-]+", "-", edit).strip("-") for edit in apart]
     name = "_".join([photo.stem, *chosen, *parts])
     if len(name.encode()) > _LONGEST_NAME:
         digest = hashlib.sha256("\n".join(edits).encode()).hexdigest()[:8]

@@ -8,11 +8,13 @@ from pti_hub.edits.measured import MeasuredEdit
 from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.parser import AnyEdit, AppliedEdit, EditInput, EditParser
 from pti_hub.edits.sefa import sefa
+from pti_hub.edits.style_space import ChannelEffect, StyleEdit, rank_channels
 from pti_hub.edits.yaw import YawEdit
 
 __all__ = [
     "AnyEdit",
     "AppliedEdit",
+    "ChannelEffect",
     "Direction",
     "Edit",
     "EditInput",
@@ -22,10 +24,12 @@ __all__ = [
     "MapperEdit",
     "MeasuredEdit",
     "Step",
+    "StyleEdit",
     "StyleMix",
     "YawEdit",
     "ganspace",
     "load_edits",
+    "rank_channels",
     "save_edits",
     "sefa",
     "shipped_edits",

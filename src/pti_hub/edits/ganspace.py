@@ -46,6 +46,17 @@ class GANSpace:
         vector = self.components[component] * self.deviations[component]
         return Direction(f"pc{component}", vector, f"GANSpace, component {component} of {self.num_samples} samples")
 
+    def deviations_of(self, functions: Tensor) -> Tensor:
+        """Standard deviations over W of linear functions of w.
+
+        Args:
+            functions: `[N, w_dim]`, the coefficients of one function per row.
+
+        Returns:
+            `[N]`, on the CPU.
+        """
+        return (functions.float().cpu() @ self.components.T * self.deviations).norm(dim=1)
+
 
 @torch.no_grad()
 def ganspace(generator: Generator, num_samples: int = 100_000, seed: int = 0) -> GANSpace:

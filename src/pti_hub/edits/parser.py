@@ -18,11 +18,12 @@ from pti_hub.edits.mapper import LatentMapper, MapperEdit
 from pti_hub.edits.measured import MeasuredEdit
 from pti_hub.edits.mixing import StyleMix
 from pti_hub.edits.sefa import sefa
+from pti_hub.edits.style_space import StyleEdit, style_edit
 from pti_hub.edits.yaw import YawEdit
 from pti_hub.errors import InputError
 from pti_hub.generators import Generator
 
-AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit"
+AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit | StyleEdit"
 AnyEdit: TypeAlias = "AppliedEdit | MeasuredEdit | YawEdit"
 OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | LatentMapper | AnyEdit"
 EditInput: TypeAlias = "OneEdit | Sequence[OneEdit]"
@@ -33,6 +34,7 @@ _AMOUNT = re.compile(
 )
 _LAYERS = re.compile(r"(?P<name>.+)_layers(?P<first>\d{1,4})-(?P<last>\d{1,4})")
 _COMPONENT = re.compile(r"(?P<kind>pc|sefa)(?P<number>\d{1,4})")
+_CHANNEL = re.compile(r"s:(?P<layer>\d{1,4})_(?P<channel>\d{1,4})")
 _WORDS = "text:"
 _SEED = re.compile(r"seed(?P<seed>\d{1,9})")
 
@@ -47,7 +49,9 @@ class EditParser:
     - `"mix:bob"`: the style of an identity, from the first photograph if there are several; `"mix:seed42"`: the style
       of a random face;
     - `"a person with a beard"`: words, which are whatever has a space in it and is no name, or follows `text:`;
-    - `"smile_layers4-7"`: any of these, limited to layers 4 to 7; layer 0 is the coarsest.
+    - `"s:9_409"`: channel 409 of style layer 9, in standard deviations (Wu et al. 2021); `Generator.style_layers` says
+      which layer that is;
+    - `"smile_layers4-7"`: any of these but style channels, limited to layers 4 to 7; layer 0 is the coarsest.
 
     An amount can follow a name: `"age=-2"` in steps, or `"pose=5deg"` (`"pose=5°"`) in degrees of the head's yaw, as
     measured in the picture. Some directions of the catalogue have steps that are measured, too, so that they are as
@@ -73,7 +77,7 @@ class EditParser:
 
         Args:
             edit: `None`, a string, a pair `(name, amount)`, a `Direction`, a `LatentMapper`, an `Edit`, a `StyleMix`, a
-                `MapperEdit`, a `MeasuredEdit`, a `YawEdit`, or a sequence of these.
+                `StyleEdit`, a `MapperEdit`, a `MeasuredEdit`, a `YawEdit`, or a sequence of these.
 
         Returns:
             The edits in the given order; an empty list for `None`.
@@ -83,7 +87,7 @@ class EditParser:
         """
         if edit is None:
             return []
-        if isinstance(edit, (Edit, StyleMix, MapperEdit, MeasuredEdit, YawEdit)):
+        if isinstance(edit, (Edit, StyleMix, StyleEdit, MapperEdit, MeasuredEdit, YawEdit)):
             return [edit]
         if isinstance(edit, LatentMapper):
             return [MapperEdit(edit)]
@@ -100,12 +104,14 @@ class EditParser:
             return [parsed for item in edit for parsed in self.parse(item)]
         raise InputError(f"edit {edit!r}; expected a name, a pair such as ('age', -3.0), an Edit, or a list of these")
 
-    def edit(self, name: str, strength: float = 1.0) -> Edit | StyleMix:
+    def edit(self, name: str, strength: float = 1.0) -> Edit | StyleMix | StyleEdit:
         """The edit that a name stands for.
 
         Raises:
             InputError: The name is unknown, or the strength is not finite.
         """
+        if name not in self.catalogue and name.startswith("s:"):
+            return self._channel(name, strength)
         base, first, last = name, None, None
         if name not in self.catalogue and (match := _LAYERS.fullmatch(name)):
             base, first, last = match["name"], int(match["first"]), int(match["last"])
@@ -131,13 +137,13 @@ class EditParser:
         if not match["degrees"]:
             return self._measured(self.edit(name, number))
         edit = self.edit(name)
-        if isinstance(edit, StyleMix):
+        if isinstance(edit, (StyleMix, StyleEdit)):
             raise InputError(f"{name!r} by {match[0]!r}; a style has no angle, give a strength such as {name}=0.5")
         return YawEdit(edit.direction, number)
 
-    def _measured(self, edit: Edit | StyleMix) -> AnyEdit:
+    def _measured(self, edit: Edit | StyleMix | StyleEdit) -> AnyEdit:
         """The same edit in steps that are measured on the picture, where the direction has such steps."""
-        if isinstance(edit, StyleMix) or edit.direction.step is None:
+        if not isinstance(edit, Edit) or edit.direction.step is None:
             return edit
         return MeasuredEdit(edit.direction, edit.strength)
 
@@ -150,7 +156,7 @@ class EditParser:
                 raise InputError(f"no edit is named {name!r}; there are {match['kind']}0 to {self.generator.w_dim - 1}")
             if match["kind"] == "sefa":
                 return sefa(self.generator, number + 1, first or 0, last)[number]
-            direction = (self.components() if self.components else ganspace(self.generator)).direction(number)
+            direction = self._space().direction(number)
         elif self.words is not None and base.startswith(_WORDS):
             direction = self.words(base.removeprefix(_WORDS))
         elif self.words is not None and " " in base:
@@ -163,6 +169,15 @@ class EditParser:
             return direction
         limited = direction.layers(first, last, self.generator.num_ws)
         return Direction(name, limited.vector, limited.provenance)
+
+    def _space(self) -> GANSpace:
+        return self.components() if self.components else ganspace(self.generator)
+
+    def _channel(self, name: str, strength: float) -> StyleEdit:
+        match = _CHANNEL.fullmatch(name)
+        if match is None:
+            raise InputError(f"edit {name!r}; expected s:LAYER_CHANNEL, e.g. s:9_409 or s:9_409=5")
+        return style_edit(self.generator, int(match["layer"]), int(match["channel"]), strength, self._space())
 
     def _phrase(self, text: str) -> str:
         """Words that are no slip of the pen: `age -2` and `eyes open` are."""

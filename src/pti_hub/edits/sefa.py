@@ -34,7 +34,7 @@ def sefa(generator: Generator, count: int = 5, first: int = 0, last: int | None 
         raise InputError(f"layers {first} to {last}; expected 0 <= first <= last < {generator.num_ws}")
     if not 1 <= count <= generator.w_dim:
         raise InputError(f"count={count}; expected 1 to w_dim={generator.w_dim}")
-    rows = [w.double().cpu() for layer in generator.modulation_weights()[first : last + 1] for w in layer]
+    rows = [layer.weight.double().cpu() for layer in generator.style_layers() if first <= layer.w <= last]
     a = F.normalize(torch.cat(rows), dim=1)  # [channels, w_dim]
     vectors = torch.linalg.eigh(a.T @ a).eigenvectors.T.flip(0)[:count]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))

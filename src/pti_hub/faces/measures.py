@@ -100,5 +100,6 @@ _OF_ATTRIBUTES = [
     )
     for name, entry in shipped_attributes().items()
 ]
-MEASURES = {measure.name: measure for measure in (*_OF_LANDMARKS, *_OF_ATTRIBUTES)}
+# Landmarks say it more exactly where they say it at all.
+MEASURES = {measure.name: measure for measure in (*_OF_ATTRIBUTES, *_OF_LANDMARKS)}
 """All measures by name: of landmarks, and the attributes of `pti_hub.faces.attributes`."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators.layers import LEAKY_SLOPE, MappingNetwork, StyledGenerator, inverse_haar
-from pti_hub.generators.protocol import NoiseMode, broadcast_ws, chosen_noise, chosen_resolution
+from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
 
 
 class Modulation(nn.Linear):
@@ -137,14 +137,14 @@ class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hu
         """The fixed noise of each convolution, `[1, 1, H, W]`, standard normal, from coarse to fine."""
         return [conv.noise_const for conv in self._convs()]
 
-    def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
-        layers: list[list[Modulation]] = [[self.conv.modulation]]
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            layers += [[block.up, block.conv1.modulation], [block.conv2.modulation]]
-        layers.append([self.to_image_modulation])
-        return [[modulation.weight.detach() for modulation in layer] for layer in layers]
+    def style_layers(self) -> list[StyleLayer]:
+        """The affine maps from w to styles in order of use: 1 + 3 per block + 1."""
+        maps = [("conv.modulation", 0)]
+        for i in range(len(self.blocks)):
+            maps += [(f"blocks.{i}.{name}", 2 * i + 1) for name in ("up", "conv1.modulation")]
+            maps.append((f"blocks.{i}.conv2.modulation", 2 * i + 2))
+        maps.append(("to_image_modulation", self.num_ws - 1))
+        return [StyleLayer(name, w, self.get_parameter(f"{name}.weight").detach()) for name, w in maps]
 
     def synthesis(
         self,

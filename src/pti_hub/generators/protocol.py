@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,25 @@ from torch import Tensor, nn
 from pti_hub.errors import InputError
 
 NoiseMode = Literal["const", "random", "none"]
+
+
+class StyleLayer(NamedTuple):
+    """The affine map A from w to the styles of one layer, one style per channel (Karras et al. 2019, section 2).
+
+    Attributes:
+        name: Name of the affine map, whose parameters are `{name}.weight` and `{name}.bias`.
+        w: Index of the w that the map takes; several layers can take the same.
+        weight: `[channels, w_dim]`, scaled so that a change of w by d equals a change of the bias by `weight @ d`.
+    """
+
+    name: str
+    w: int
+    weight: Tensor
+
+    @property
+    def bias(self) -> str:
+        """Name of the parameter that holds the map's bias, `[channels]`."""
+        return f"{self.name}.bias"
 
 
 class Generator(Protocol):
@@ -57,8 +76,8 @@ class Generator(Protocol):
     def noise_maps(self) -> list[Tensor]:
         """The fixed noise of each layer, `[1, 1, H, W]`, from coarse to fine."""
 
-    def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
+    def style_layers(self) -> list[StyleLayer]:
+        """The affine maps from w to styles in order of use, which is how Wu et al. (2021) number the layers of S."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
 

@@ -32,7 +32,8 @@ def latent_statistics(
     w_avg = generator.w_avg.float()
     w = generator.mapping(z.to(generator.w_avg)).float() - w_avg  # [N, w_dim]
     covariance = w.T @ w / num_samples  # [w_dim, w_dim]
-    layers = [torch.cat([a.float() for a in maps]) for maps in generator.modulation_weights()]
+    styles = generator.style_layers()
+    layers = [torch.cat([s.weight.float() for s in styles if s.w == i]) for i in range(generator.num_ws)]
     variances = [((a @ covariance) * a).sum(1).clamp_min(1e-12) for a in layers]  # [channels] per layer
     statistics = []
     for latent in latents:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pti_hub.errors import InputError
 from pti_hub.generators.filters import activate, activate_reference, resample, resample_reference
 from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
-from pti_hub.generators.protocol import NoiseMode, broadcast_ws, chosen_noise, chosen_resolution
+from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
 
 Architecture = Literal["skip", "resnet", "orig"]
 
@@ -344,16 +344,15 @@ class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         """The fixed noise of each convolution, `[1, 1, H, W]`, standard normal, from coarse to fine."""
         return [conv.noise_const for conv in self._convs()]
 
-    def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
-        layers: list[list[Tensor]] = [[] for _ in range(self.num_ws)]
-        for i, conv in enumerate(self._convs()):
-            layers[i].append(conv.modulation.weight.detach() * conv.modulation.weight_gain)
+    def style_layers(self) -> list[StyleLayer]:
+        """The affine maps from w to styles in order of use: per resolution the convolutions, then the image layer."""
+        layers = []
         for i, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            if block.to_image is not None:
-                modulation = block.to_image.modulation
-                layers[2 * i + 1].append(modulation.weight.detach() * modulation.weight_gain)
+            present = [part for part in ("conv0", "conv1", "to_image") if getattr(block, part) is not None]
+            for w, part in enumerate(present, max(2 * i - 1, 0)):
+                modulation = getattr(block, part).modulation
+                weight = modulation.weight.detach() * modulation.weight_gain
+                layers.append(StyleLayer(f"blocks.{i}.{part}.modulation", w, weight))
         return layers
 
     def synthesis(

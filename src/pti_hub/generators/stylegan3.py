@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pti_hub.errors import InputError
 from pti_hub.generators.filters import activate, resample
 from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
-from pti_hub.generators.protocol import NoiseMode, broadcast_ws, chosen_noise, chosen_resolution
+from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
 
 
 def lowpass_filter(num_taps: int, cutoff: float, width: float, rate: float, radial: bool = False) -> Tensor:
@@ -319,13 +319,14 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         """An empty list, since StyleGAN3 has no noise inputs."""
         return []
 
-    def modulation_weights(self) -> list[list[Tensor]]:
-        """Weights `[channels, w_dim]` of the affine maps A from w to styles: `num_ws` lists, one per layer."""
-        layers: list[list[Tensor]] = []
-        for layer in (self.input, *self.layers):
-            modulation = layer.modulation
+    def style_layers(self) -> list[StyleLayer]:
+        """The affine maps from w to styles in order of use; layer 0 rotates and shifts the Fourier features."""
+        layers = []
+        for w, name in enumerate(["input", *(f"layers.{i}" for i in range(len(self.layers)))]):
+            modulation = self.get_submodule(f"{name}.modulation")
             assert isinstance(modulation, EqualLinear)
-            layers.append([modulation.weight.detach() * modulation.weight_gain])
+            weight = modulation.weight.detach() * modulation.weight_gain
+            layers.append(StyleLayer(f"{name}.modulation", w, weight))
         return layers
 
     def synthesis(

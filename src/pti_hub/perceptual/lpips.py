@@ -278,10 +278,12 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
         x = x.to(self.linear[0].dtype, memory_format=torch.channels_last)
         taps = BACKBONES[self.net].taps[:count]
         activations = []
-        for index, layer in enumerate(self.features[: taps[-1] + 1]):
+        for index, layer in enumerate(self.features):
             x = layer(x)
             if index in taps:
                 activations.append(x)
+            if index == taps[-1]:
+                break
         return activations
 
 

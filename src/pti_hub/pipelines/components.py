@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, Unpack
 
-from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, MeasuredEdit, YawEdit, ganspace
+from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, MeasuredEdit, StyleEdit, YawEdit, ganspace
 from pti_hub.edits.learning import DEFAULT_TEXT_MODEL, Samples, TextModel, Words
 from pti_hub.encoders import Encoder
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError
@@ -213,7 +213,10 @@ class Components:
         edits = [_measurable(parsed, self.perceptual) for parsed in found]
         ws = broadcast_ws(self.generator, self.generator.w_avg[None])  # [1, num_ws, w_dim]
         for parsed in edits:
-            (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
+            if isinstance(parsed, StyleEdit):
+                parsed.apply(self.generator, {})
+            else:
+                (Edit(parsed.direction) if isinstance(parsed, (MeasuredEdit, YawEdit)) else parsed).apply(ws)
         return edits
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:

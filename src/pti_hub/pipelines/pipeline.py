@@ -69,7 +69,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 name of a loaded identity; or a list of these. Each face gets a generator of its own.
             edit: Name, `(name, strength)`, `Edit`, `Direction`, or a list of these, applied in order. Strength 1 is one
                 clearly visible step; `"smile=raw:1"` is the plain vector, `"pose=5deg"` turns the head by 5 degrees.
-                `pti_hub.edits.EditParser` lists all that can be named: GANSpace, SeFa, style mixing, ranges of layers.
+                `pti_hub.edits.EditParser` lists all that can be named: GANSpace, SeFa, style mixing, style channels.
                 A dict gives each face its own edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by the number of the
                 face in each photograph; of identities, by name or by place in the call.
             photograph: For identities, the photograph that they were tuned on: the edits are put into it.
@@ -107,8 +107,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 weights, pivot = add_deltas(self.generator, learned.deltas), self._pivot(learned, subject.name)
                 reconstruction = render(self.generator, weights, pivot)
                 known = self.measurements(learned)
-                ws, applied = apply_edits(self, weights, pivot, subject.edits, known)  # [1, num_ws, w_dim]
-                edited = render(self.generator, weights, ws) if applied else reconstruction
+                styled, ws, applied = apply_edits(self, weights, pivot, subject.edits, known)
+                edited = render(self.generator, styled, ws) if applied else reconstruction
                 output.add(edited, reconstruction, applied, learned.metrics.get(subject.name, {}), learned)
                 if scene.photograph is not None:
                     projection = render(self.generator, {}, pivot)
@@ -188,8 +188,8 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         weights = add_deltas(self.generator, person.personalization.deltas)
         pivots = [self._pivot(person.personalization, name) for name in person.names]
         known = self.measurements(person.personalization)
-        latents = [apply_edits(self, weights, pivot, edits, known)[0] for pivot in pivots]
-        return [render(self.generator, weights, ws) for ws in latents]
+        edited = [apply_edits(self, weights, pivot, edits, known)[:2] for pivot in pivots]
+        return [render(self.generator, *weights_and_ws) for weights_and_ws in edited]
 
     @helpers_end()
     def walk(

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, MeasuredEdit, YawEdit
+from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, MeasuredEdit, StyleEdit, YawEdit
 from pti_hub.errors import FaceError
 from pti_hub.faces import MEASURES, Compositor, Measure, Placement, find_occluders
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
@@ -79,18 +79,19 @@ def put_back(components: Components, photograph: Photograph, faces: Sequence[Edi
 
 def apply_edits(
     components: Components, weights: Mapping[str, Tensor], pivot: Tensor, edits: Sequence[AnyEdit], known: Measurements
-) -> tuple[Tensor, list[AppliedEdit]]:
-    """The pivot after a sequence of edits.
+) -> tuple[Mapping[str, Tensor], Tensor, list[AppliedEdit]]:
+    """Weights and pivot after a sequence of edits.
 
     Args:
         components: The pipeline.
-        weights: θ* by parameter name, for edits that are measured on the picture.
+        weights: θ* by parameter name.
         pivot: w_p, `[1, w_dim]` or `[1, num_ws, w_dim]`.
         edits: The edits, in order.
         known: What was measured of pictures of these weights; more is added.
 
     Returns:
-        The latent `[1, num_ws, w_dim]`, and the edits with the strengths that were found by measuring.
+        The weights, in which edits of styles have changed biases; the latent `[1, num_ws, w_dim]`; and the edits with
+        the strengths that were found by measuring.
 
     Raises:
         InputError: No strength turns the head so far.
@@ -103,9 +104,13 @@ def apply_edits(
             edit = edit.resolve(functools.partial(measure, components, weights, ws, edit.direction, MEASURES["yaw"]))
         elif isinstance(edit, MeasuredEdit):
             edit = _resolve(components, weights, ws, edit, known)
-        ws = edit.apply(ws)
+        if isinstance(edit, StyleEdit):
+            # What was measured before is of other weights.
+            weights, known = edit.apply(components.generator, weights), {}
+        else:
+            ws = edit.apply(ws)
         applied.append(edit)
-    return ws, applied
+    return weights, ws, applied
 
 
 def _resolve(
@@ -150,5 +155,5 @@ def walk(
 ) -> list[Image.Image]:
     """Pictures at several strengths of an edit, each a factor on its own; arguments as in `apply_edits`."""
     steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
-    latents = [apply_edits(components, weights, pivot, [step], known)[0] for step in steps]
-    return [render(components.generator, weights, ws) for ws in latents]
+    edited = [apply_edits(components, weights, pivot, [step], known)[:2] for step in steps]
+    return [render(components.generator, *weights_and_ws) for weights_and_ws in edited]

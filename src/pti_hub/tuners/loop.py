@@ -76,9 +76,9 @@ class TuningLoop:
             for target, face in zip(targets, likenesses, strict=True)
         ]
         self.likenesses = likenesses
-        styles = {weight.data_ptr() for layer in generator.modulation_weights() for weight in layer}
+        styles = {f"{layer.name}.weight" for layer in generator.style_layers()}
         self.theta = {
-            name: p.detach().float().clone().requires_grad_(config.tunes_styles or p.data_ptr() not in styles)
+            name: p.detach().float().clone().requires_grad_(config.tunes_styles or name not in styles)
             for name, p in generator.named_parameters()
             if not name.startswith("mapping_network.")
         }

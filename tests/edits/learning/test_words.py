@@ -21,6 +21,7 @@ from pti_hub.edits.learning import Samples, TextModel, Words, covariance_root
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.images import to_pil
+from pti_hub.perceptual import LPIPS
 from pti_hub.storage import read_tensors
 
 QUIET = {"disable": True}
@@ -64,13 +65,13 @@ def test_a_phrase_raises_its_similarity_more_than_other_directions(words: Words,
     assert own > rest.max()
 
 
-def test_a_step_is_one_standard_deviation(words: Words, generator: MobileStyleGAN) -> None:
+def test_a_step_is_one_standard_deviation(words: Words, generator: MobileStyleGAN, perceptual: LPIPS) -> None:
     direction = words.direction("blond hair")
     assert direction.step is not None
     rise = rises(words, generator, "blond hair", direction.vector[None])[0]
     assert float(rise) == pytest.approx(direction.step.change, rel=0.5)
     (picture,) = to_pil(generator.synthesis(generator.w_avg[None]))
-    assert direction.step.measure.of(picture) == pytest.approx(words.similarity(picture, "blond hair"))
+    assert direction.step.measure.of(picture, perceptual) == pytest.approx(words.similarity(picture, "blond hair"))
 
 
 def test_samples_are_embedded_once(words: Words, generator: MobileStyleGAN, clip: Path, tmp_path: Path) -> None:

@@ -115,5 +115,5 @@ class Words:
         """Projection of a picture's embedding on t of a phrase."""
         return self._along(self._toward(phrase), picture)
 
-    def _along(self, toward: Tensor, picture: Image.Image, perceptual: LPIPS | None = None) -> float:
+    def _along(self, toward: Tensor, picture: Image.Image, _: LPIPS | None = None) -> float:
         return float(self.model.of_pictures([picture]).double()[0] @ toward)
