@@ -20,6 +20,8 @@ LABELS = (
     *EXPRESSION_LABELS,
     *("age", "gender", "pose", "pitch", "roll", "eyes_open", "mouth_open", "mouth_width", "skin", "tint"),
 )
+# By how much a smile's label counts against these.
+SMILE_COUNTS = {"angry": 0.4, "sad": 0.4}
 # Landmarks around each cheek.
 CHEEKS = ((2, 31, 36, 48), (14, 35, 45, 54))
 
@@ -97,7 +99,7 @@ class Labeller:
         expression, age, gender = (output.mean(dim=0) for output in self.attributes.logits(to_images(crops)))
         landmarks = np.mean(all_landmarks, axis=0)
         labels = [
-            *(_log_odds(expression, name) for name in EXPRESSION_LABELS.values()),
+            *expression_labels(expression),
             float(age),
             float(gender[1] - gender[0]),
             *head_pose(landmarks),
@@ -108,13 +110,19 @@ class Labeller:
         return labels, landmarks
 
 
-def _log_odds(logits: Tensor, name: str) -> float:
-    """Logarithm of an expression's probability over that of others, which the softmax would saturate.
+def expression_labels(logits: Tensor) -> list[float]:
+    """Labels of `EXPRESSION_LABELS`: logarithms of a probability over that of others, which the softmax would saturate.
 
-    Joy is no other expression: whether a face is angry rather than sad is to say nothing of how far it is from a smile.
+    How angry, surprised or sad a face is, is compared with all expressions but joy, which would outweigh the others; a
+    smile counts against anger and sadness by a share of its own label.
     """
-    others = [logit for other, logit in zip(EXPRESSIONS, logits, strict=True) if other not in (name, "happy")]
-    return float(logits[EXPRESSIONS.index(name)] - torch.stack(others).logsumexp(dim=0))
+    labels = {}
+    for label, name in EXPRESSION_LABELS.items():
+        left_out = (name,) if name == "happy" else (name, "happy")
+        others = [logit for other, logit in zip(EXPRESSIONS, logits, strict=True) if other not in left_out]
+        odds = logits[EXPRESSIONS.index(name)] - torch.stack(others).logsumexp(dim=0)
+        labels[label] = float(odds) - SMILE_COUNTS.get(label, 0.0) * labels.get("smile", 0.0)
+    return list(labels.values())
 
 
 def skin_colour(picture: Image.Image, landmarks: np.ndarray) -> tuple[float, float]:

@@ -47,44 +47,44 @@ class Recipe(NamedTuple):
     """How an edit is learned.
 
     Attributes:
-        change: By how much one step changes what it is measured by.
+        step: Length of one step, chosen by eye, in standard deviations of the attribute of the same name.
         moves: Attributes that may move along, because they are a part of what is meant.
         first: First layer that moves; coarser ones render the shape of the head, and glasses.
         last: Last layer that moves; finer ones render colours and background.
-        smile: Steps of `smile` that are added to each step.
         measure: What a step is measured by; the attribute of the same name if it is empty.
+        change: By how much one step changes it; if this is 0, the length decides.
     """
 
-    change: float
+    step: float
     moves: tuple[str, ...] = ()
     first: int = 0
     last: int = 9
-    smile: float = 0.0
     measure: str = ""
+    change: float = 0.0
 
 
 EXPRESSIONS = ("smile", "angry", "surprised", "sad")
 RECIPES = {
-    "smile": Recipe(0.15, (*EXPRESSIONS, "mouth_width", "mouth_open"), measure="mouth_width"),
-    "age": Recipe(15.0, ("grey_hair", "hair_light"), first=3),
-    "pose": Recipe(15.0, measure="yaw"),
-    "pitch": Recipe(10.0),
-    "gender": Recipe(2.8, ("beard", "lipstick", "long_hair", "brows")),
-    "eyes_open": Recipe(0.08, ("surprised",)),
-    "mouth_open": Recipe(0.1, ("surprised", "sad", "angry", "mouth_width")),
-    "angry": Recipe(5.0, ("surprised", "sad", "brows", "mouth_width"), smile=-0.6),
-    "surprised": Recipe(5.0, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width")),
-    "sad": Recipe(5.0, ("angry", "surprised", "mouth_width", "brows"), smile=-0.8),
-    "glasses": Recipe(0.8, last=7),
-    "sunglasses": Recipe(0.7, ("glasses",), last=7),
-    "beard": Recipe(1.2),
-    "bangs": Recipe(0.8, last=7),
-    "hair_light": Recipe(1.0, ("grey_hair",), first=4, last=11),
-    "grey_hair": Recipe(0.4, ("hair_light",), first=4, last=11),
-    "long_hair": Recipe(0.8, last=7),
-    "curly": Recipe(0.7),
-    "lipstick": Recipe(0.9, first=4, last=11),
-    "brows": Recipe(0.8, first=3),
+    "smile": Recipe(1.0, (*EXPRESSIONS, "mouth_width", "mouth_open"), measure="mouth_width", change=0.15),
+    "age": Recipe(1.0, ("grey_hair", "hair_light"), first=3, change=15.0),
+    "pose": Recipe(1.0, measure="yaw", change=15.0),
+    "pitch": Recipe(1.0, change=10.0),
+    "gender": Recipe(0.7, ("beard", "lipstick", "long_hair", "brows")),
+    "eyes_open": Recipe(1.2, ("surprised",)),
+    "mouth_open": Recipe(1.2, ("surprised", "sad", "angry", "mouth_width")),
+    "angry": Recipe(1.4, (*EXPRESSIONS, "brows", "mouth_width")),
+    "surprised": Recipe(1.6, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width")),
+    "sad": Recipe(1.4, (*EXPRESSIONS, "brows", "mouth_width")),
+    "glasses": Recipe(1.2, last=7),
+    "sunglasses": Recipe(3.0, ("glasses",), last=7),
+    "beard": Recipe(2.4),
+    "bangs": Recipe(1.2, last=7),
+    "hair_light": Recipe(1.2, ("grey_hair",), first=4, last=11),
+    "grey_hair": Recipe(2.4, ("hair_light",), first=4, last=11),
+    "long_hair": Recipe(1.6, last=7),
+    "curly": Recipe(1.2),
+    "lipstick": Recipe(1.5, first=4, last=11),
+    "brows": Recipe(1.5, first=3),
 }
 """The edits, in the order in which they are listed."""
 
@@ -97,7 +97,7 @@ STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 # Decreases of a label below this many standard deviations do not count: a closed mouth can't close any further.
 NEARLY = 0.1
 PROBES = 20
-LENGTHS = torch.linspace(0, 3, 7)
+LENGTHS = torch.linspace(0, 2.5, 6)
 # Attributes in place of landmarks.
 READ_AS = {"yaw": "pose"}
 CLIP = 1.5  # standard deviations
@@ -162,18 +162,24 @@ def independent(response: Tensor, recipes: Mapping[str, Recipe]) -> Tensor:
     return factors
 
 
-def as_long_as_faces_need(steps: Tensor, base: Tensor, reader: Reader) -> Tensor:
-    """Steps [E, num_ws, w_dim] of the edits, each as long as it takes on the median face that can go one step."""
+def calibrated(steps: Tensor, base: Tensor, reader: Reader) -> tuple[Tensor, list[float]]:
+    """Steps [E, num_ws, w_dim] of the edits in their length, and by how much they change what they are measured by.
+
+    Where the recipe says the change, a step is as long as it takes on the median face that can go so far. Elsewhere its
+    length is the recipe's, and the change that of the median face.
+    """
+    steps = torch.stack([recipe.step * step for recipe, step in zip(RECIPES.values(), steps, strict=True)])
     read = reader.of_latents(base[None] + LENGTHS[:, None, None, None, None] * steps[:, None, None].transpose(0, 1))
+    changes = []
     for k, (name, recipe) in enumerate(RECIPES.items()):
-        attribute = READ_AS.get(recipe.measure, recipe.measure or name)
-        column = list(ATTRIBUTES).index(attribute)
-        change = (read[:, k, :, column] - read[0, k, :, column]) * reader.std[column]  # [lengths, latents]
-        needed = [np.interp(recipe.change, np.maximum.accumulate(c), LENGTHS) for c in change.T.numpy()]
-        reached = [length for length in needed if length < LENGTHS[-1]]
-        print(name, f"{len(reached)} of {len(needed)} faces, median length", np.median(reached).round(2))
-        steps[k] *= float(np.median(reached))
-    return steps
+        column = list(ATTRIBUTES).index(READ_AS.get(recipe.measure, recipe.measure or name))
+        rises = (read[:, k, :, column] - read[0, k, :, column]) * reader.std[column]  # [lengths, latents]
+        if recipe.change:
+            needed = [np.interp(recipe.change, np.maximum.accumulate(rise), LENGTHS) for rise in rises.T.numpy()]
+            steps[k] *= float(np.median([length for length in needed if length < LENGTHS[-1]]))
+        changes.append(recipe.change or round(float(rises[LENGTHS == 1].median()), 3))
+        print(name, "changes by", changes[-1], "longest vector", round(steps[k].norm(dim=1).max().item(), 2))
+    return steps, changes
 
 
 def labels_of(samples: Samples, labelled: np.ndarray) -> Tensor:
@@ -206,13 +212,14 @@ def fit(run: Run, rounds: Annotated[int, typer.Option(help="Corrections by measu
         response = ((read[:, 1] - read[:, 0]) / 2).clamp(-CLIP, CLIP).mean(1)[:, watched]  # [E, C]
         print(response.numpy().round(2))
         d = torch.einsum("kj,jlw->klw", independent(response, recipes), d)
-    d += torch.tensor([recipe.smile for recipe in recipes.values()])[:, None, None] * d[list(recipes).index("smile")]
-    provenance = f"ridge regression on {len(w)} labelled samples, corrected by measurement {rounds}x; "
-    d = as_long_as_faces_need(d[: len(RECIPES)], base[: PROBES // 2], reader)
+    d, changes = calibrated(d[: len(RECIPES)], base[: PROBES // 2], reader)
+    words = (
+        f"ridge regression on {len(w)} labelled samples, corrected by measurement {rounds}x; "
+        "examples/learn_directions.py"
+    )
     directions = {}
-    for step, (name, recipe) in zip(d, RECIPES.items(), strict=True):
-        words = provenance + "examples/learn_directions.py"
-        directions[name] = Direction(name, step, words, {}, Step(MEASURES[recipe.measure or name], recipe.change))
+    for step, change, (name, recipe) in zip(d, changes, RECIPES.items(), strict=True):
+        directions[name] = Direction(name, step, words, {}, Step(MEASURES[recipe.measure or name], change))
     save_edits(run / "directions", directions)
 
 

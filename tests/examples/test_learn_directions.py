@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support.directions import vector
 
 
@@ -18,8 +18,8 @@ def learn() -> Any:
 
 
 def test_figures_of_a_perfect_edit(learn: Any) -> None:
-    labels = np.zeros((len(learn.STRENGTHS), 3, len(learn.LABELS)))
-    own, other = learn.LABELS.index("age"), learn.LABELS.index("smile")
+    labels = np.zeros((len(learn.STRENGTHS), 3, len(learn.ATTRIBUTES)))
+    own, other = list(learn.ATTRIBUTES).index("age"), list(learn.ATTRIBUTES).index("smile")
     labels[..., own] = 1.5 * np.array(learn.STRENGTHS)[:, None]
     labels[..., other] = 0.2 * np.array(learn.STRENGTHS)[:, None] * [-1, 1, 1]
     figures = learn.figures("age", labels, np.zeros((len(learn.STRENGTHS), 3, 128)))
@@ -31,8 +31,8 @@ def test_figures_of_a_perfect_edit(learn: Any) -> None:
 
 
 def test_figures_of_a_broken_edit(learn: Any) -> None:
-    labels = np.zeros((len(learn.STRENGTHS), 4, len(learn.LABELS)))
-    own = learn.LABELS.index("age")
+    labels = np.zeros((len(learn.STRENGTHS), 4, len(learn.ATTRIBUTES)))
+    own = list(learn.ATTRIBUTES).index("age")
     labels[..., own] = np.array(learn.STRENGTHS)[:, None]
     labels[:, 0, own] *= -1  # the wrong way
     labels[-1, 1, own] = 0.5  # falls back at strength 2
@@ -44,26 +44,29 @@ def test_figures_of_a_broken_edit(learn: Any) -> None:
     assert figures["faces_lost"] == 0.05
 
 
-def test_samples_without_a_face_are_left_out(learn: Any, tmp_path: Path) -> None:
-    (tmp_path / "samples").mkdir()
-    labels = np.random.default_rng(0).normal(5, 3, (50, len(learn.LABELS)))
-    labels[7] = np.nan
-    embeddings = np.zeros((50, 128)) + labels[:, :1]
-    np.savez(tmp_path / "samples" / "00000.npz", w=vector(50, 4).numpy(), labels=labels, embeddings=embeddings)
-    samples = learn.load_samples(tmp_path)
-    assert samples.w.shape == (49, 4)
-    np.testing.assert_allclose(samples.labels.mean(axis=0), 0, atol=1e-12)
-    np.testing.assert_allclose(samples.labels.std(axis=0), 1)
-    np.testing.assert_allclose(samples.w.mean(axis=0), 0, atol=1e-6)
+def test_corrected_steps_move_nothing_that_is_held(learn: Any) -> None:
+    recipes = {name: learn.Recipe(1.0) for name in learn.CORRECTED}
+    recipes["smile"] = learn.Recipe(1.0, ("mouth_open",))
+    recipes["beard"] = learn.Recipe(1.0, ("age",))
+    response = torch.eye(len(recipes), len(learn.CORRECTED)) + 0.1 * vector(len(recipes), len(learn.CORRECTED))
+    after = learn.independent(response, recipes) @ response
+    for name, row in zip(recipes, after, strict=True):
+        held = [i for i, other in enumerate(learn.CORRECTED) if other not in (name, *recipes[name].moves)]
+        torch.testing.assert_close(row[held], torch.zeros(len(held)), atol=1e-5, rtol=0)
+        if name in learn.CORRECTED:
+            assert row[learn.CORRECTED.index(name)] == pytest.approx(1.0)
+    assert after[0, learn.CORRECTED.index("mouth_open")] != 0
 
 
-def test_gender_is_half_the_networks_and_half_the_embeddings(learn: Any) -> None:
-    random = np.random.default_rng(0)
-    embeddings, weights = random.normal(size=(2000, 128)), random.normal(size=128)
-    readout = learn.fit_readout(embeddings, embeddings @ weights + 3)
-    np.testing.assert_allclose(readout, [*weights, 3], atol=0.1)
-    labels = random.normal(size=(2000, len(learn.LABELS)))
-    both = learn.with_readout(labels, embeddings, np.append(weights, 3.0))
-    np.testing.assert_allclose(2 * both[:, learn.GENDER] - labels[:, learn.GENDER], embeddings @ weights + 3)
-    others = np.arange(len(learn.LABELS)) != learn.GENDER
-    np.testing.assert_array_equal(both[:, others], labels[:, others])
+def test_steps_move_the_layers_of_their_recipes(learn: Any) -> None:
+    recipes = {"glasses": learn.Recipe(1.0, first=2, last=3), "beard": learn.Recipe(1.0)}
+    w = vector(50, 40).double()
+    coefficients = vector(40, len(learn.ATTRIBUTES), seed=1).double()
+    steps = learn.steps_of(recipes, coefficients, w - w.mean(0), 12)
+    assert [bool(step.any()) for step in steps[0]] == [i in (2, 3) for i in range(12)]
+    # A step moves its own prediction by one standard deviation, and no other.
+    predicted = steps[:, 3].double() @ coefficients
+    names = list(learn.ATTRIBUTES)
+    for row, name in zip(predicted, recipes, strict=True):
+        expected = torch.tensor([float(other == name) for other in learn.HELD], dtype=row.dtype)
+        torch.testing.assert_close(row[[names.index(held) for held in learn.HELD]], expected, atol=1e-5, rtol=1e-5)
