@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pti_hub.encoders import LightEncoder
+from pti_hub.generators import StyleGAN2, w_statistics
 from pti_hub.optim import GradientPreconditioner
 
 
@@ -15,3 +16,15 @@ def tiny_encoder(space: str = "w", resolution: int = 64, num_axes: int = 0) -> L
     if num_axes:
         encoder.preconditioner = GradientPreconditioner.of(torch.randn(50, 16) * torch.linspace(3, 0.1, 16), num_axes)
     return encoder
+
+
+def tame_stylegan2() -> StyleGAN2:
+    """A generator of 64² px with 10 ws, whose pictures change smoothly with w and lie in [-1, 1] but for 2 %."""
+    torch.manual_seed(0)
+    network = StyleGAN2(64, z_dim=16, w_dim=16, channels=(16, 16, 16, 8, 8), mapping_layers=2)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "to_image" in name and weight.ndim == 4:
+                weight.mul_(0.2)
+    network.w_avg, network.w_std = w_statistics(network, num_samples=500)
+    return network.eval().requires_grad_(False)

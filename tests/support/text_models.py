@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-
 _SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
