@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.directions import CATALOGUE, vector
 
-from pti_hub.edits import Direction, Step, load_edits, save_edits, shipped_edits
+from pti_hub.edits import Direction, LatentMapper, Step, load_edits, save_edits, shipped_edits
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.faces import MEASURES
 
@@ -131,3 +131,34 @@ def test_shipped_edits_go_to_other_processes() -> None:
     for name, direction in shipped_edits().items():
         again = pickle.loads(pickle.dumps(direction))
         assert (again.name, again.step is None) == (name, direction.step is None)
+
+
+def test_mappers_lie_in_folders_of_their_own(tmp_path: Path) -> None:
+    mapper = LatentMapper(["medium"], 16, 2, "made here")
+    made = {"a": Direction("a", vector(8)), "curly hair": mapper, "b": Direction("b", vector(8, seed=1))}
+    save_edits(tmp_path / "edits", made)
+    loaded = load_edits(tmp_path / "edits")
+    assert list(loaded) == list(made)
+    assert all(torch.equal(loaded[name].vector, made[name].vector) for name in "ab")  # type: ignore[union-attr]
+    ws = vector(2, 8, 16)
+    for again in (loaded["curly hair"], LatentMapper.from_pretrained(tmp_path / "edits" / "curly hair")):
+        assert isinstance(again, LatentMapper)
+        assert torch.equal(again(ws), mapper(ws))
+        assert again.provenance == "made here"
+
+
+@pytest.mark.parametrize("name", ["../up", ".", "", "a/b", "/root"])
+def test_mappers_stay_in_the_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a name that a folder can have"):
+        save_edits(tmp_path / "edits", {name: LatentMapper(["coarse"], 16, 1)})
+    save_edits(tmp_path / "tampered", {})
+    (tmp_path / "tampered" / "edits.json").write_text(json.dumps({name: {"mapper": True}}))
+    with pytest.raises(WeightsError, match="holds no valid edits"):
+        load_edits(tmp_path / "tampered")
+
+
+def test_a_mapper_that_is_gone(tmp_path: Path) -> None:
+    save_edits(tmp_path / "edits", {"curly": LatentMapper(["coarse"], 16, 1)})
+    (tmp_path / "edits" / "curly" / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="missing or damaged"):
+        load_edits(tmp_path / "edits")

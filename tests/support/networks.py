@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pti_hub.encoders import LightEncoder
-from pti_hub.generators import Generator
+from pti_hub.generators import Generator, StyleGAN2, w_statistics
 from pti_hub.optim import GradientPreconditioner
 
 
@@ -44,3 +44,15 @@ def check_style_layers(generator: Generator) -> None:
         a, bias = generator.get_submodule(layer.name), parameters[layer.bias].detach()
         moved = torch.func.functional_call(a, {"bias": bias + layer.weight @ d}, (w,))
         torch.testing.assert_close(moved, a(w + d))
+
+
+def tame_stylegan2() -> StyleGAN2:
+    """A generator of 64² px with 10 ws, whose pictures change smoothly with w and lie in [-1, 1] but for 2 %."""
+    torch.manual_seed(0)
+    network = StyleGAN2(64, z_dim=16, w_dim=16, channels=(16, 16, 16, 8, 8), mapping_layers=2)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "to_image" in name and weight.ndim == 4:
+                weight.mul_(0.2)
+    network.w_avg, network.w_std = w_statistics(network, num_samples=500)
+    return network.eval().requires_grad_(False)

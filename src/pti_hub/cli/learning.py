@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pti_hub.cli.app import Device, Model, TextModel, add_edits, app, echo_untrusted
-from pti_hub.edits import load_edits, save_edits
-from pti_hub.edits.catalogue import CONFIG_NAME
+from pti_hub.cli.app import Device, Model, Run, TextModel, add_edits, app, echo_untrusted
+from pti_hub.edits import Direction, LatentMapper, load_edits, save_edits
+from pti_hub.edits.catalogue import CONFIG_NAME, check_mapper_name
+from pti_hub.edits.learning import LatentOptimizationConfig, MapperTrainingConfig
 from pti_hub.errors import InputError
+from pti_hub.personalization import Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
-from pti_hub.pipelines.learning import learn_from_examples
+from pti_hub.pipelines.learning import learn_from_examples, optimize_words, train_mapper_for_words
 from pti_hub.storage import as_save_error, check_replaceable
 
 
@@ -27,6 +29,16 @@ def learn_edit(
     words: Annotated[
         str | None, typer.Option(help="What the picture is to show, e.g. 'a person with a beard'.")
     ] = None,
+    optimize: Annotated[
+        str | None,
+        typer.Option(metavar="PERSON", help="With --words: optimise the latent of this saved personalisation."),
+    ] = None,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="With --optimize: each layer gets an offset of its own.")
+    ] = False,
+    mapper: Annotated[bool, typer.Option("--mapper", help="With --words: train a mapper, which takes long.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Steps of --optimize or --mapper.")] = None,
+    run: Run = None,
     text_model: TextModel = None,
     model: Model = DEFAULT_CHECKPOINT,
     device: Device = None,
@@ -35,6 +47,9 @@ def learn_edit(
 
     Twenty pictures of either kind do, if they are of the same people with and without the property; of different
     people many more are needed. What was learned is used by: pti-hub edit PHOTO --edits FOLDER --edit NAME.
+
+    Words alone give one direction for everyone. With --optimize they give a direction that is found on one person, and
+    with --mapper a network that moves each face in its own way; --run keeps the state of its training.
     """
     if (words is None) == (with_ is None and without is None) or (with_ is None) != (without is None):
         raise InputError("give --with FOLDER and --without FOLDER, or --words 'a person with a beard'")
@@ -42,18 +57,50 @@ def learn_edit(
         raise InputError(f"edit named {name!r}; expected a name such as glasses, without '=' and ':'")
     if words is not None and not words.strip():
         raise InputError("--words is empty; say what the picture is to show, e.g. 'a person with a beard'")
+    config = _config(words, optimize is not None, per_layer, mapper, steps, run)
+    if mapper:
+        check_mapper_name(name)
     check_replaceable(folder, CONFIG_NAME)
     known = load_edits(folder) if (folder / CONFIG_NAME).is_file() else {}
+    person = None if optimize is None else Personalization.from_pretrained(optimize)
     pipe = PTIPipeline.from_pretrained(model, device=device)
+    add_edits(pipe, None, text_model)
+    edit: Direction | LatentMapper
     if with_ is not None and without is not None:
-        direction = learn_from_examples(pipe, name, without, with_)
+        edit = learn_from_examples(pipe, name, without, with_)
+    elif person is not None and isinstance(config, LatentOptimizationConfig):
+        edit = optimize_words(pipe, name, str(words), person, config=config)
+    elif isinstance(config, MapperTrainingConfig):
+        edit, metrics = train_mapper_for_words(pipe, str(words), config=config, run_folder=run)
     else:
-        add_edits(pipe, None, text_model)
-        direction = pipe.words.direction(str(words)).renamed(name)
+        edit = pipe.words.direction(str(words)).renamed(name)
     with as_save_error(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    save_edits(folder, {**known, name: direction})
-    echo_untrusted(f"{name}: {direction.provenance}")
-    for key, value in direction.metrics.items():
+    save_edits(folder, {**known, name: edit})
+    echo_untrusted(f"{name}: {edit.provenance}")
+    for key, value in (edit.metrics if isinstance(edit, Direction) else metrics).items():
         typer.echo(f"  {key} {value}")
     typer.echo(f"saved in {folder}/")
+
+
+def _config(
+    words: str | None, optimizes: bool, per_layer: bool, trains: bool, steps: int | None, run: Path | None
+) -> LatentOptimizationConfig | MapperTrainingConfig | None:
+    """The hyper-parameters of the chosen method; `None` for a method without any.
+
+    Raises:
+        InputError: The options do not go together.
+    """
+    if (optimizes or trains) and (words is None or (optimizes and trains)):
+        raise InputError("--optimize PERSON or --mapper, one of them, goes with --words 'a person with a beard'")
+    for option, given, fits, expected in (
+        ("--per-layer", per_layer, optimizes, "--optimize PERSON"),
+        ("--steps", steps is not None, optimizes or trains, "--optimize PERSON or --mapper"),
+        ("--run", run is not None, trains, "--mapper"),
+    ):
+        if given and not fits:
+            raise InputError(f"{option} goes with {expected}; give that as well, or leave {option} out")
+    settings = {} if steps is None else {"num_steps": steps}
+    if optimizes:
+        return LatentOptimizationConfig(per_layer=per_layer, **settings)
+    return MapperTrainingConfig(**settings) if trains else None

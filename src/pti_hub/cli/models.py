@@ -32,8 +32,8 @@ def info(
     typer.echo(f"projector  {pipe.projector.config}")
     typer.echo(f"tuner      {pipe.tuner.config}")
     typer.echo("edits")
-    for direction in pipe.edits.values():
-        echo_untrusted(f"  {direction.name:<12} {direction.space:<3} {direction.provenance}")
+    for name, edit in pipe.edits.items():
+        echo_untrusted(f"  {name:<12} {edit.space:<3} {edit.provenance}")
     typer.echo(f"identities {', '.join(pipe.identities) or 'none'}")
     typer.echo("origins and licences")
     for origin in pipe.origins:

@@ -1,41 +1,65 @@
-"""A folder of directions: vectors as safetensors, provenance and metrics as JSON."""
+"""A folder of edits: vectors as safetensors, provenance and metrics as JSON, and a folder inside for each mapper."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from pti_hub.edits.direction import Direction, Step
+from pti_hub.edits.mapper import LatentMapper
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.faces import MEASURES
-from pti_hub.storage import read_json, read_tensors, replaced_folder, write_json, write_tensors
+from pti_hub.storage import load_network, read_json, read_tensors, replaced_folder, write_json, write_tensors
 
 CONFIG_NAME = "edits.json"
 WEIGHTS_NAME = "edits.safetensors"
+_FOLDER_NAME = re.compile(r"\w[\w .+-]{0,63}")
 SHIPPED = Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq"
 
 
-def save_edits(folder: str | Path, directions: Mapping[str, Direction]) -> None:
-    """Write a catalogue of directions; an existing one stays intact until the new one is complete.
+def save_edits(folder: str | Path, edits: Mapping[str, Direction | LatentMapper]) -> None:
+    """Write a catalogue of edits; an existing one stays intact until the new one is complete.
 
     Args:
         folder: Folder to write.
-        directions: Directions by name, in the order in which to list them.
+        edits: Directions and mappers by name, in the order in which to list them. A mapper gets a folder inside that is
+            named like it, from which `LatentMapper.from_pretrained` loads.
 
     Raises:
-        InputError: A key differs from its direction's name, or the folder holds something else.
+        InputError: A key differs from its direction's name, a mapper's name can't be a folder's, or the folder holds
+            something else.
     """
-    for name, direction in directions.items():
-        if name != direction.name:
-            raise InputError(f"direction {direction.name!r} is listed as {name!r}; list it under its own name")
-    config = {d.name: _describe(d) for d in directions.values()}
+    for name, edit in edits.items():
+        if isinstance(edit, LatentMapper):
+            check_mapper_name(name)
+        elif name != edit.name:
+            raise InputError(f"direction {edit.name!r} is listed as {name!r}; list it under its own name")
+    directions = [edit for edit in edits.values() if isinstance(edit, Direction)]
+    config = {name: {"mapper": True} if isinstance(e, LatentMapper) else _describe(e) for name, e in edits.items()}
     # Tensors are numbered, since safetensors reserves some names that a direction could have.
-    tensors = {f"vectors.{i}": d.vector for i, d in enumerate(directions.values())}
+    tensors = {f"vectors.{i}": d.vector for i, d in enumerate(directions)}
     with replaced_folder(folder, CONFIG_NAME) as new:
         write_tensors(new / WEIGHTS_NAME, tensors)
         write_json(new / CONFIG_NAME, config)
+        for name, edit in edits.items():
+            if isinstance(edit, LatentMapper):
+                edit.save_pretrained(new / name)
+                (new / name / "README.md").unlink(missing_ok=True)
+
+
+def check_mapper_name(name: str) -> None:
+    """Make sure that a folder can be named like a mapper.
+
+    Raises:
+        InputError: None can.
+    """
+    if not _FOLDER_NAME.fullmatch(name):
+        raise InputError(f"mapper named {name!r}; expected a name that a folder can have, such as curly-hair")
 
 
 def _describe(direction: Direction) -> dict[str, Any]:
@@ -47,35 +71,41 @@ def _describe(direction: Direction) -> dict[str, Any]:
     return entry
 
 
-def load_edits(folder: str | Path) -> dict[str, Direction]:
-    """Read a catalogue of directions.
+def load_edits(folder: str | Path) -> dict[str, Direction | LatentMapper]:
+    """Read a catalogue of edits.
 
     Args:
         folder: A folder that `save_edits` wrote.
 
     Returns:
-        Directions by name, on the CPU.
+        Directions and mappers by name, on the CPU.
 
     Raises:
-        WeightsError: A file is missing or damaged, or the two files don't belong together.
+        WeightsError: A file is missing or damaged, or the files don't belong together.
     """
     folder = Path(folder)
     config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
-    if set(tensors) != {f"vectors.{i}" for i in range(len(config))}:
-        raise WeightsError(f"{folder} lists {len(config)} edits but holds {sorted(tensors)}")
     try:
+        mappers = [name for name, entry in config.items() if "mapper" in entry]
+        if set(tensors) != {f"vectors.{i}" for i in range(len(config) - len(mappers))}:
+            raise WeightsError(f"{folder} lists {len(config) - len(mappers)} directions but holds {sorted(tensors)}")
+        vectors = (tensors[f"vectors.{i}"] for i in range(len(tensors)))
         return {
-            name: Direction(
-                name,
-                tensors[f"vectors.{i}"],
-                str(entry["provenance"]),
-                dict(entry["metrics"]),
-                Step(MEASURES[entry["step"]["measure"]], entry["step"]["change"]) if "step" in entry else None,
-            )
-            for i, (name, entry) in enumerate(config.items())
+            name: _load_mapper(folder, name) if name in mappers else _load_direction(name, next(vectors), entry)
+            for name, entry in config.items()
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{folder} holds no valid edits ({error})") from error
+
+
+def _load_direction(name: str, vector: Tensor, entry: Mapping[str, Any]) -> Direction:
+    step = Step(MEASURES[entry["step"]["measure"]], entry["step"]["change"]) if "step" in entry else None
+    return Direction(name, vector, str(entry["provenance"]), dict(entry["metrics"]), step)
+
+
+def _load_mapper(folder: Path, name: str) -> LatentMapper:
+    check_mapper_name(name)
+    return load_network(LatentMapper, read_json(folder / name / "config.json"), folder / name / "model.safetensors")
 
 
 def shipped_edits() -> dict[str, Direction]:
@@ -89,6 +119,6 @@ def shipped_edits() -> dict[str, Direction]:
         WeightsError: The package is damaged.
     """
     try:
-        return load_edits(SHIPPED)
+        return {name: edit for name, edit in load_edits(SHIPPED).items() if isinstance(edit, Direction)}
     except WeightsError as error:
         raise WeightsError(f"the edits in {SHIPPED} are missing or damaged; install pti-hub anew") from error

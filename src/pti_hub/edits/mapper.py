@@ -18,7 +18,8 @@ from pti_hub.generators.layers import LEAKY_SLOPE, EqualLinear
 LEVELS = {"coarse": slice(0, 4), "medium": slice(4, 8), "fine": slice(8, None), "all": slice(None)}
 """The layers that each level of a mapper reads and moves."""
 
-_STEP = 0.1
+STEP = 0.1
+"""Share of a mapper's offsets that strength 1 adds."""
 
 
 class LatentMapper(
@@ -30,13 +31,26 @@ class LatentMapper(
         levels: Levels to move, from `LEVELS`; the other layers stay.
         w_dim: Width of w.
         depth: Number of layers of each perceptron.
+        provenance: Where the mapper comes from, in words.
+
+    Attributes:
+        space: `"W+"`, since each layer is moved by what its own w says.
 
     Raises:
         InputError: A level is unknown, or a number is out of range.
     """
 
-    def __init__(self, levels: Sequence[str] = ("coarse", "medium", "fine"), w_dim: int = 512, depth: int = 4) -> None:
+    space = "W+"
+
+    def __init__(
+        self,
+        levels: Sequence[str] = ("coarse", "medium", "fine"),
+        w_dim: int = 512,
+        depth: int = 4,
+        provenance: str = "",
+    ) -> None:
         super().__init__()
+        self.provenance = str(provenance)
         if not levels or not set(levels) <= LEVELS.keys() or w_dim not in range(1, 2049) or depth not in range(1, 33):
             raise InputError(
                 f"levels={list(levels)!r}, w_dim={w_dim!r}, depth={depth!r}; expected some of {', '.join(LEVELS)}, 1 "
@@ -96,4 +110,4 @@ class MapperEdit:
             raise InputError(
                 f"a mapper of w_dim={first.shape[-1]} was given ws {list(ws.shape)}; give a W+ code that fits"
             )
-        return ws + _STEP * float(self.strength) * self.mapper.to(ws.device)(ws.to(first.dtype)).to(ws)
+        return ws + STEP * float(self.strength) * self.mapper.to(ws.device)(ws.to(first.dtype)).to(ws)

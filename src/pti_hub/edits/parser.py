@@ -43,7 +43,7 @@ _SEED = re.compile(r"seed(?P<seed>\d{1,9})")
 class EditParser:
     """Turns what a user writes into edits.
 
-    - `"smile"`: a direction of the catalogue;
+    - `"smile"`: a direction or a mapper of the catalogue;
     - `"pc3"`: component 3 of GANSpace, with steps of one standard deviation;
     - `"sefa2"`: eigenvector 2 of SeFa;
     - `"mix:bob"`: the style of an identity, from the first photograph if there are several; `"mix:seed42"`: the style
@@ -58,7 +58,7 @@ class EditParser:
     large on every face: `Direction.step`. `"smile=raw:1"` takes the plain vector of such a direction.
 
     Args:
-        catalogue: Directions by name.
+        catalogue: Directions and mappers by name.
         generator: The generator from which GANSpace's and SeFa's directions and random styles are computed.
         identities: Pivots by the name of the identity.
         components: Returns the generator's principal components, for callers that cache them; by default they are
@@ -66,7 +66,7 @@ class EditParser:
         words: Returns the direction of a phrase; by default there are no edits in words.
     """
 
-    catalogue: Mapping[str, Direction]
+    catalogue: Mapping[str, Direction | LatentMapper]
     generator: Generator
     identities: Mapping[str, Tensor] = field(default_factory=dict)
     components: Callable[[], GANSpace] | None = None
@@ -104,7 +104,7 @@ class EditParser:
             return [parsed for item in edit for parsed in self.parse(item)]
         raise InputError(f"edit {edit!r}; expected a name, a pair such as ('age', -3.0), an Edit, or a list of these")
 
-    def edit(self, name: str, strength: float = 1.0) -> Edit | StyleMix | StyleEdit:
+    def edit(self, name: str, strength: float = 1.0) -> AppliedEdit:
         """The edit that a name stands for.
 
         Raises:
@@ -119,6 +119,10 @@ class EditParser:
             source = self._style(base.removeprefix("mix:"))
             end = self.generator.num_ws - 1 if last is None else last
             return StyleMix(name, source, first or 0, end, strength)
+        if isinstance(known := self.catalogue.get(base), LatentMapper):
+            if base != name:
+                raise InputError(f"no edit is named {name!r}: {base!r} is a mapper, which moves layers of its own")
+            return MapperEdit(known, strength)
         return Edit(self._direction(name, base, first, last), strength)
 
     def _parse_text(self, text: str) -> AnyEdit:
@@ -137,19 +141,20 @@ class EditParser:
         if not match["degrees"]:
             return self._measured(self.edit(name, number))
         edit = self.edit(name)
-        if isinstance(edit, (StyleMix, StyleEdit)):
-            raise InputError(f"{name!r} by {match[0]!r}; a style has no angle, give a strength such as {name}=0.5")
+        if not isinstance(edit, Edit):
+            kind = "mapper" if isinstance(edit, MapperEdit) else "style"
+            raise InputError(f"{name!r} by {match[0]!r}; a {kind} has no angle, give a strength such as {name}=0.5")
         return YawEdit(edit.direction, number)
 
-    def _measured(self, edit: Edit | StyleMix | StyleEdit) -> AnyEdit:
+    def _measured(self, edit: AppliedEdit) -> AnyEdit:
         """The same edit in steps that are measured on the picture, where the direction has such steps."""
         if not isinstance(edit, Edit) or edit.direction.step is None:
             return edit
         return MeasuredEdit(edit.direction, edit.strength)
 
     def _direction(self, name: str, base: str, first: int | None, last: int | None) -> Direction:
-        if base in self.catalogue:
-            direction = self.catalogue[base]
+        if isinstance(known := self.catalogue.get(base), Direction):
+            direction = known
         elif match := _COMPONENT.fullmatch(base):
             number = int(match["number"])
             if number >= self.generator.w_dim:

@@ -13,7 +13,18 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, Unpack
 
-from pti_hub.edits import AnyEdit, Direction, Edit, EditInput, EditParser, MeasuredEdit, StyleEdit, YawEdit, ganspace
+from pti_hub.edits import (
+    AnyEdit,
+    Direction,
+    Edit,
+    EditInput,
+    EditParser,
+    LatentMapper,
+    MeasuredEdit,
+    StyleEdit,
+    YawEdit,
+    ganspace,
+)
 from pti_hub.edits.learning import DEFAULT_TEXT_MODEL, Samples, TextModel, Words
 from pti_hub.encoders import Encoder
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError
@@ -45,7 +56,7 @@ class Components:
         projector_perceptual: LPIPS network of the projection; `perceptual` where there is none.
         encoder: A network from pictures to latents.
         tuner: Pivot → tuned weights.
-        edits: Latent directions by name.
+        edits: Latent directions and mappers by name.
         aligns_faces: Whether photographs are of faces, which are brought to FFHQ's alignment.
         name: What a personalisation calls its base.
         origins: Where each weight comes from and under which licence: dicts of `"part"`, `"origin"`, `"licence"`.
@@ -65,7 +76,7 @@ class Components:
         projector_perceptual: LPIPS | None = None,
         encoder: Encoder | None = None,
         tuner: PivotalTuner | None = None,
-        edits: Mapping[str, Direction] | None = None,
+        edits: Mapping[str, Direction | LatentMapper] | None = None,
         aligns_faces: bool = True,
         name: str = "custom",
         origins: Sequence[Mapping[str, str]] = (),

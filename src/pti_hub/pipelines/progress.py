@@ -27,13 +27,14 @@ class Progress:
         self._bar, self._callback = dict(bar), callback
 
     @contextmanager
-    def stage(self, name: str, total: int, first_step: int = 0) -> Iterator[StepCallback]:
+    def stage(self, name: str, total: int, first_step: int = 0, shown: str = "lpips") -> Iterator[StepCallback]:
         """A bar for one stage.
 
         Args:
-            name: `"project"` or `"tune"`.
+            name: `"project"`, `"tune"` or `"learn"`.
             total: Number of the stage's steps.
             first_step: Number of the stage's first step in the whole job.
+            shown: Name of the metric that the bar shows.
 
         Yields:
             What the stage's loop is to call after each step.
@@ -46,7 +47,7 @@ class Progress:
                 bar.update(step + 1 - bar.n)
                 # Reading a value waits for the device: seldom for the bar, at every step for a callback.
                 if not bar.disable and step % 10 == 0:
-                    bar.set_postfix(lpips=f"{metrics['lpips'].item():.3f}", refresh=False)
+                    bar.set_postfix({shown: f"{metrics[shown].item():.3f}"}, refresh=False)
                 if self._callback is not None:
                     values = {key: value.item() for key, value in metrics.items()}
                     self._callback(first_step + step, {"stage": name, **values})

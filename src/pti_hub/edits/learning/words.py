@@ -36,6 +36,27 @@ class _Fit(NamedTuple):
     root: Tensor
 
 
+class PhraseDistance:
+    """D_CLIP(x, t) = 1 - cos(E(x), E(t)) of pictures x to one phrase t, differentiable (Patashnik et al. 2021, Eq. 1).
+
+    Args:
+        model: Embeds pictures.
+        embedded: E(t), a unit vector `[D]`.
+        phrase: t.
+
+    Attributes:
+        resolution: Height and width in pixels of pictures that are large enough.
+    """
+
+    def __init__(self, model: TextModel, embedded: Tensor, phrase: str) -> None:
+        self.model, self.phrase, self.resolution = model, phrase, model.picture_size
+        self._embedded = embedded.float().to(model.device)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Distances `[B]` of pictures `[B, 3, R, R]` in [-1, 1]."""
+        return 1 - self.model.embed(pictures) @ self._embedded
+
+
 class Words:
     """Directions from phrases, in closed form.
 
@@ -76,9 +97,7 @@ class Words:
             WeightsError: The text model can't be had.
             SaveError: The samples' pictures can't be kept.
         """
-        text = " ".join(phrase.split())
-        if not text:
-            raise InputError("an edit in words is empty; say what the picture is to show, e.g. 'text:a beard'")
+        text = _words_of(phrase)
         # The same object, so that what was measured along it is known again.
         if text not in self._known:
             self._known[text] = self._learn(text)
@@ -111,9 +130,27 @@ class Words:
             raise InputError(f"{text!r} means the same as {self.neutral!r} to {self.model.name}; say what is different")
         return F.normalize(difference, dim=0)
 
+    def distance(self, phrase: str) -> PhraseDistance:
+        """The distance of pictures to a phrase, for what is optimised; it needs no samples.
+
+        Raises:
+            InputError: The phrase is empty, or means the same as the neutral one.
+            MissingDependencyError: transformers is not installed.
+            WeightsError: The text model can't be had, or its processor does what `TextModel.embed` can't.
+        """
+        text = _words_of(phrase)
+        self._toward(text)
+        return PhraseDistance(self.model, self.model.of_phrases([text])[0], text)
+
     def similarity(self, picture: Image.Image, phrase: str) -> float:
         """Projection of a picture's embedding on t of a phrase."""
         return self._along(self._toward(phrase), picture)
 
     def _along(self, toward: Tensor, picture: Image.Image, _: LPIPS | None = None) -> float:
         return float(self.model.of_pictures([picture]).double()[0] @ toward)
+
+
+def _words_of(phrase: str) -> str:
+    if not (text := " ".join(phrase.split())):
+        raise InputError("an edit in words is empty; say what the picture is to show, e.g. 'text:a beard'")
+    return text
