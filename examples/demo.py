@@ -23,7 +23,8 @@ from pti_hub.faces import FaceAnalyzer, embedding, identity_distance
 from pti_hub.images import load_image, save_image
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
-TILE = 320  # height and width of a picture on the contact sheet, in pixels
+TILE = 256  # height and width of a picture on the contact sheet, in pixels
+COLUMNS = 6
 
 
 def main(
@@ -35,7 +36,7 @@ def main(
     preset: Annotated[str, typer.Option(help="Name of the schedule.")] = "default",
     face: Annotated[int | None, typer.Option(help="Index of the face if there are several: 0 is leftmost.")] = None,
 ) -> None:
-    """Personalise the generator to a photograph, edit both ways along every direction, and write a contact sheet."""
+    """Personalise the generator to a photograph, make every shipped edit, and write a contact sheet."""
     clock = {"start": time.perf_counter()}
     if photo is None:
         import skimage.data
@@ -55,16 +56,13 @@ def main(
     clock["render"] = time.perf_counter()
 
     tiles = [("photograph", photograph), ("aligned", aligned), ("projection", projection), ("tuned", tuned)]
-    for name in pipe.edits:
-        for strength in (-1.0, 1.0):
-            picture = pipe.edit(result.personalization, (name, strength))[0]
-            tiles.append((f"{name} {strength:+g}", picture))
+    tiles += [(name, pipe.edit(result.personalization, name)[0]) for name in pipe.edits]
     clock["edit"] = time.perf_counter()
 
     out.mkdir(parents=True, exist_ok=True)
     for label, picture in tiles:
         save_image(picture, out / f"{re.sub('[^a-z0-9+-]', '_', label)}.png")
-    save_image(contact_sheet(tiles, columns=4), out / "contact_sheet.png")
+    save_image(contact_sheet(tiles, COLUMNS), out / "contact_sheet.png")
     result.personalization.save_pretrained(out / "personalization")
 
     # The way back: the whole photograph, changed only where the edit changed the face.

@@ -19,6 +19,7 @@ OUTPUT is the folder of the new catalogue; the package's catalogue is in `src/pt
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -51,40 +52,45 @@ class Recipe(NamedTuple):
         moves: Attributes that may move along, because they are a part of what is meant.
         first: First layer that moves; coarser ones render the shape of the head, and glasses.
         last: Last layer that moves; finer ones render colours and background.
+        smile: Steps of `smile` that are added to each step: without them, faces that smile would do both at once.
         measure: What a step is measured by; the attribute of the same name if it is empty.
         change: By how much one step changes it; if this is 0, the length decides.
+        scale: Where the attribute begins and ends.
     """
 
     step: float
     moves: tuple[str, ...] = ()
     first: int = 0
     last: int = 9
+    smile: float = 0.0
     measure: str = ""
     change: float = 0.0
+    scale: tuple[float, float] = (-math.inf, math.inf)
 
 
+BY_EYE = tuple(name for name in ATTRIBUTES if name not in LABELS)
 EXPRESSIONS = ("smile", "angry", "surprised", "sad")
 RECIPES = {
     "smile": Recipe(1.0, (*EXPRESSIONS, "mouth_width", "mouth_open"), measure="mouth_width", change=0.15),
     "age": Recipe(1.0, ("grey_hair", "hair_light"), first=3, change=15.0),
     "pose": Recipe(1.0, measure="yaw", change=15.0),
     "pitch": Recipe(1.0, change=10.0),
-    "gender": Recipe(0.7, ("beard", "lipstick", "long_hair", "brows")),
-    "eyes_open": Recipe(1.2, ("surprised",)),
-    "mouth_open": Recipe(1.2, ("surprised", "sad", "angry", "mouth_width")),
-    "angry": Recipe(1.4, (*EXPRESSIONS, "brows", "mouth_width")),
+    "gender": Recipe(0.7, (*BY_EYE, "tint")),
+    "eyes_open": Recipe(1.6, ("surprised",)),
+    "mouth_open": Recipe(1.5, ("surprised", "sad", "angry", "mouth_width")),
+    "angry": Recipe(1.4, ("surprised", "sad", "brows", "mouth_width"), smile=-0.5),
     "surprised": Recipe(1.6, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width")),
-    "sad": Recipe(1.4, (*EXPRESSIONS, "brows", "mouth_width")),
-    "glasses": Recipe(1.2, last=7),
-    "sunglasses": Recipe(3.0, ("glasses",), last=7),
-    "beard": Recipe(2.4),
-    "bangs": Recipe(1.2, last=7),
-    "hair_light": Recipe(1.2, ("grey_hair",), first=4, last=11),
-    "grey_hair": Recipe(2.4, ("hair_light",), first=4, last=11),
-    "long_hair": Recipe(1.6, last=7),
-    "curly": Recipe(1.2),
-    "lipstick": Recipe(1.5, first=4, last=11),
-    "brows": Recipe(1.5, first=3),
+    "sad": Recipe(1.3, ("angry", "surprised", "brows", "mouth_width"), smile=-0.7),
+    "glasses": Recipe(1.2, last=7, scale=(0, 1)),
+    "sunglasses": Recipe(3.0, ("glasses",), last=7, change=0.6, scale=(0, 1)),
+    "beard": Recipe(2.4, scale=(0, 3)),
+    "bangs": Recipe(1.2, last=7, scale=(0, 2)),
+    "hair_light": Recipe(1.6, ("grey_hair",), first=4, last=11, scale=(0, 3)),
+    "grey_hair": Recipe(3.4, ("hair_light",), first=4, last=11, scale=(0, 1)),
+    "long_hair": Recipe(1.6, last=7, scale=(0, 3)),
+    "curly": Recipe(1.0, scale=(0, 2)),
+    "lipstick": Recipe(2.2, first=4, last=11, scale=(0, 2)),
+    "brows": Recipe(2.2, first=3, scale=(0, 2)),
 }
 """The edits, in the order in which they are listed."""
 
@@ -212,6 +218,7 @@ def fit(run: Run, rounds: Annotated[int, typer.Option(help="Corrections by measu
         response = ((read[:, 1] - read[:, 0]) / 2).clamp(-CLIP, CLIP).mean(1)[:, watched]  # [E, C]
         print(response.numpy().round(2))
         d = torch.einsum("kj,jlw->klw", independent(response, recipes), d)
+    d += torch.tensor([recipe.smile for recipe in recipes.values()])[:, None, None] * d[list(recipes).index("smile")]
     d, changes = calibrated(d[: len(RECIPES)], base[: PROBES // 2], reader)
     words = (
         f"ridge regression on {len(w)} labelled samples, corrected by measurement {rounds}x; "
@@ -239,8 +246,10 @@ def verify(
     result = {}
     for i, direction in enumerate(directions.values()):
         rows = [1 + i * len(moves) + moves.index(s) if s else 0 for s in STRENGTHS]
-        metrics = figures(direction.name, labels[rows], embeddings[rows])
-        metrics |= {"label_std": shipped_attributes()[direction.name]["std"], "latents": count}
+        std = shipped_attributes()[direction.name]["std"]
+        room = has_room(direction, labels[0, :, list(ATTRIBUTES).index(direction.name)] * std)
+        metrics = figures(direction.name, labels[rows], embeddings[rows], room)
+        metrics |= {"label_std": std, "latents": count}
         metrics["command"] = f"python examples/learn_directions.py verify RUN OUTPUT --latents {count}"
         print(direction.name, metrics)
         result[direction.name] = dataclasses.replace(direction, metrics=metrics)
@@ -271,19 +280,29 @@ def measured(ws: Tensor, workers: Any) -> tuple[np.ndarray, np.ndarray]:
     return result.reshape(*shape, -1), embeddings.reshape(*shape, -1)
 
 
-def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, Any]:
+def has_room(direction: Direction, values: np.ndarray) -> np.ndarray:
+    """Whether attributes [latents] can go half a step down or up [2, latents]: no glasses can't be taken off."""
+    assert direction.step is not None
+    low, high = RECIPES[direction.name].scale
+    half = direction.step.change / 2
+    return np.stack([values - half > low, values + half < high])
+
+
+def figures(name: str, labels: np.ndarray, embeddings: np.ndarray, room: np.ndarray) -> dict[str, Any]:
     """Measure how well an edit changes its own label and nothing else.
 
     Args:
         name: Name of the edit.
         labels: [strengths, latents, K], in standard deviations and the order of `ATTRIBUTES`.
         embeddings: [strengths, latents, 128].
+        room: [2, latents], whether the attribute can go down and up; trials without count only for what else moves.
 
     Returns:
-        `hit_rate`: how often the label moves in the right direction at strengths -1 and 1; `hit_rates`: the rates at -1
-        and at 1 separately. `monotone_rate`: share of latents whose label never decreases between strengths -2, -1, 0,
-        1 and 2; `nearly_monotone_rate`: share whose label never decreases by more than `NEARLY`. `shift`: mean change
-        of the label at -1 and 1, in standard deviations; `other_shifts`: mean absolute change of the other labels.
+        `hit_rate`: how often the label moves in the right direction at strengths -1 and 1; `hits` and `trials`: the
+        numbers at -1 and at 1 separately. `monotone_rate`: share of latents whose label never decreases between
+        strengths -2, -1, 0, 1 and 2; `nearly_monotone_rate`: share whose label never decreases by more than `NEARLY`.
+        `shift`: mean change of the label at -1 and 1, in standard deviations; `other_shifts`: mean absolute change of
+        the other labels.
         `identity_distance`: median distance to the unedited face at -1 and 1; `identity_below_half`: share of distances
         below 0.5. `faces_lost`: share of all pictures without exactly one face.
     """
@@ -291,21 +310,21 @@ def figures(name: str, labels: np.ndarray, embeddings: np.ndarray) -> dict[str, 
     own = names.index(name)
     zero, minus, plus = (STRENGTHS.index(s) for s in (0.0, -1.0, 1.0))
     moved = np.stack([labels[zero] - labels[minus], labels[plus] - labels[zero]])
+    hits = (moved[..., own] > 0) & room
     rises = np.diff(labels[..., own], axis=0)
     distance = np.linalg.norm(embeddings[[minus, plus]] - embeddings[zero], axis=-1)
     result: dict[str, Any] = {
-        "hit_rate": (moved[..., own] > 0).mean(),
+        "hit_rate": hits.sum() / room.sum(),
         "monotone_rate": (rises >= 0).all(axis=0).mean(),
         "nearly_monotone_rate": (rises >= -NEARLY).all(axis=0).mean(),
-        "shift": np.nanmean(moved[..., own]),
+        "shift": np.nanmean(moved[..., own][room]),
         "identity_distance": np.nanmedian(distance),
         "identity_below_half": (distance < 0.5).mean(),
         "faces_lost": np.isnan(labels).any(axis=-1).mean(),
     }
     result = {key: round(float(value), 3) for key, value in result.items()}
     others = {k: round(float(np.nanmean(abs(moved[..., i]))), 3) for i, k in enumerate(names) if i != own}
-    hits = (moved[..., own] > 0).mean(axis=1).round(3).tolist()
-    return result | {"hit_rates": hits, "other_shifts": others}
+    return result | {"hits": hits.sum(1).tolist(), "trials": room.sum(1).tolist(), "other_shifts": others}
 
 
 @app.command()

@@ -10,6 +10,12 @@ import pytest
 import torch
 from support.directions import vector
 
+from pti_hub.edits import Direction, Step
+from pti_hub.faces import MEASURES
+
+EVERYWHERE = np.ones((2, 4), bool)
+"""Room for each of four faces to go down and up."""
+
 
 @pytest.fixture
 def learn() -> Any:
@@ -22,9 +28,9 @@ def test_figures_of_a_perfect_edit(learn: Any) -> None:
     own, other = list(learn.ATTRIBUTES).index("age"), list(learn.ATTRIBUTES).index("smile")
     labels[..., own] = 1.5 * np.array(learn.STRENGTHS)[:, None]
     labels[..., other] = 0.2 * np.array(learn.STRENGTHS)[:, None] * [-1, 1, 1]
-    figures = learn.figures("age", labels, np.zeros((len(learn.STRENGTHS), 3, 128)))
+    figures = learn.figures("age", labels, np.zeros((len(learn.STRENGTHS), 3, 128)), EVERYWHERE[:, :3])
     assert (figures["hit_rate"], figures["monotone_rate"], figures["shift"]) == (1, 1, 1.5)
-    assert (figures["hit_rates"], figures["nearly_monotone_rate"]) == ([1, 1], 1)
+    assert (figures["hits"], figures["trials"], figures["nearly_monotone_rate"]) == ([3, 3], [3, 3], 1)
     assert figures["other_shifts"]["smile"] == 0.2
     assert figures["other_shifts"]["pose"] == 0
     assert (figures["identity_distance"], figures["identity_below_half"]) == (0, 1)
@@ -38,10 +44,23 @@ def test_figures_of_a_broken_edit(learn: Any) -> None:
     labels[-1, 1, own] = 0.5  # falls back at strength 2
     labels[-1, 2] = np.nan  # no face at strength 2
     labels[0, 3, own] = -1 + 0.5 * learn.NEARLY  # hardly falls
-    figures = learn.figures("age", labels, np.ones((len(learn.STRENGTHS), 4, 128)))
+    figures = learn.figures("age", labels, np.ones((len(learn.STRENGTHS), 4, 128)), EVERYWHERE)
     assert (figures["hit_rate"], figures["monotone_rate"], figures["nearly_monotone_rate"]) == (0.75, 0, 0.25)
     assert figures["shift"] == 0.5
     assert figures["faces_lost"] == 0.05
+
+
+def test_what_cannot_go_further_is_no_trial(learn: Any) -> None:
+    glasses = Direction("glasses", torch.ones(4), step=Step(MEASURES["glasses"], 0.8))
+    room = learn.has_room(glasses, np.array([0.05, 1.0, 0.5]))
+    assert room.tolist() == [[False, True, True], [True, False, True]]
+    labels = np.zeros((len(learn.STRENGTHS), 3, len(learn.ATTRIBUTES)))
+    labels[..., list(learn.ATTRIBUTES).index("glasses")] = np.array(learn.STRENGTHS)[:, None] * [1, -1, 1]
+    figures = learn.figures("glasses", labels, np.zeros((len(learn.STRENGTHS), 3, 128)), room)
+    assert (figures["hits"], figures["trials"]) == ([1, 2], [2, 2])
+    assert (figures["hit_rate"], figures["shift"]) == (0.75, 0.5)
+    age = Direction("age", torch.ones(4), step=Step(MEASURES["age"], 15.0))
+    assert learn.has_room(age, np.array([1.0, 90.0])).all()
 
 
 def test_corrected_steps_move_nothing_that_is_held(learn: Any) -> None:

@@ -112,8 +112,8 @@ def shipped_edits() -> dict[str, Direction]:
     """The directions learned for the default generator, `pti-hub/mobilestylegan-ffhq`.
 
     Returns:
-        `smile`, `age` (positive: older), `pose` (positive: to the picture's right), `gender` (positive: more
-        feminine), `eyes_open` and `mouth_open`, each with measurements in `metrics`.
+        Directions by name, such as `smile`, `age` (positive: older) and `glasses`, each with measurements in `metrics`;
+        docs/edits.md lists them.
 
     Raises:
         WeightsError: The package is damaged.
