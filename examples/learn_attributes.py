@@ -1,7 +1,8 @@
 """Teach the attribute network of `pti_hub.faces` from labelled pictures of the default generator.
 
 Expressions, age, gender, pose, eyes and mouth are labelled by networks and landmarks (examples/label_samples.py); what
-these do not know, such as glasses and beards, was labelled by eye for 1680 of the pictures, in labels_by_eye.csv.
+these do not know, such as glasses and beards, was labelled for 1679 of the pictures by a vision-language model that
+looked at contact sheets: labels_by_eye.csv.
 
     python examples/learn_attributes.py runs/faces src/pti_hub/faces/data
 """
@@ -68,7 +69,7 @@ ATTRIBUTES = {
     "hat": Attribute("presence of a hat"),
     "brows": Attribute("strength of the eyebrows"),
 }
-MIRRORED = {"pose", "roll"}
+MIRRORED = {"pose"}
 
 
 def labels_by_eye(count: int) -> dict[str, np.ndarray]:

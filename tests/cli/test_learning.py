@@ -55,6 +55,8 @@ def test_a_mapper_is_trained_and_used(
     train = ["--words", "a beard", "--mapper", "--steps", "6", "--run", tmp_path / "state"]
     assert run(monkeypatch, "learn-edit", "beard", mine, *train, *options) == 0
     assert "raised" in capsys.readouterr().out
+    # The mapper is saved, so its state can go.
+    assert not any((tmp_path / "state").iterdir())
     kept = load_edits(mine)
     assert [type(edit) for edit in kept.values()] == [Direction, LatentMapper]
     assert torch.equal(

@@ -147,7 +147,7 @@ def test_mappers_lie_in_folders_of_their_own(tmp_path: Path) -> None:
         assert again.provenance == "made here"
 
 
-@pytest.mark.parametrize("name", ["../up", ".", "", "a/b", "/root"])
+@pytest.mark.parametrize("name", ["../up", ".", "", "a/b", "/root", "edits.json", "edits.safetensors"])
 def test_mappers_stay_in_the_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a name that a folder can have"):
         save_edits(tmp_path / "edits", {name: LatentMapper(["coarse"], 16, 1)})
@@ -155,6 +155,14 @@ def test_mappers_stay_in_the_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "tampered" / "edits.json").write_text(json.dumps({name: {"mapper": True}}))
     with pytest.raises(WeightsError, match="holds no valid edits"):
         load_edits(tmp_path / "tampered")
+
+
+def test_a_mapper_that_is_left_out_leaves_nothing_behind(tmp_path: Path) -> None:
+    save_edits(tmp_path / "edits", {"curly": LatentMapper(["coarse"], 16, 1), "red": LatentMapper(["fine"], 16, 1)})
+    (tmp_path / "edits" / "notes.txt").write_text("of others")
+    save_edits(tmp_path / "edits", {"curly": Direction("curly", vector(16))})
+    there = {path.name for path in (tmp_path / "edits").iterdir()}
+    assert there == {"edits.json", "edits.safetensors", "notes.txt"}
 
 
 def test_a_mapper_that_is_gone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -100,20 +101,17 @@ def test_bad_names(words: EditParser, edit: str, message: str) -> None:
         words.parse(edit)
 
 
-def test_generators_without_styles_and_edits_of_other_generators(
-    generator: MobileStyleGAN, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edits_of_other_generators_and_no_latents(generator: MobileStyleGAN) -> None:
     space = ganspace(generator, 100)
     edit = style_edit(generator, 0, 15, 1.0, space)
     with pytest.raises(
         InputError, match=r"'s:0_15' changes conv.modulation.bias\[15\], which this generator does not have"
     ):
         edit.apply(network("skip"), {})
-    monkeypatch.setattr(generator, "style_layers", list)
-    with pytest.raises(InputError, match="'s:0_0'; this generator has no style layers"):
-        style_edit(generator, 0, 0, 1.0, space)
-    with pytest.raises(InputError, match="0 style layers and 1 latents; expected at least one of each"):
-        rank_channels(generator, lambda pictures: pictures.mean((1, 2, 3)), generator.w_avg[None], space=space)
+    with pytest.raises(InputError, match=r"changes conv.modulation.bias\[-1\]"):
+        dataclasses.replace(edit, channel=-1).apply(generator, {})
+    with pytest.raises(InputError, match="no latents were given to rank channels at"):
+        rank_channels(generator, lambda pictures: pictures.mean((1, 2, 3)), generator.w_avg[None][:0], space=space)
 
 
 @pytest.mark.parametrize("case", ["mobile", "skip", "r"])

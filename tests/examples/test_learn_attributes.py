@@ -25,10 +25,10 @@ def test_labels_by_eye(learn: Any) -> None:
     known = np.isfinite(found["glasses"])
     assert known.sum() == 1679 and not known[1680:].any()
     assert set(found["beard"][known]) == {0, 1, 2, 3}
-    # Sunglasses are glasses, and neither is told of hair that a hat hides.
+    # Sunglasses are glasses. Hair that a hat hides has no colour.
     assert (found["glasses"] >= found["sunglasses"])[known].all()
     assert np.isnan(found["hair_light"]).sum() > np.isnan(found["glasses"]).sum()
-    # The tenth face is bearded.
+    # Face 11 has a full beard, face 39 wears glasses.
     assert (found["beard"][11], found["glasses"][11], found["glasses"][39]) == (3, 0, 1)
 
 

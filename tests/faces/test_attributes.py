@@ -40,6 +40,13 @@ def test_attributes_have_a_gradient_even_where_nothing_is_seen(perceptual: LPIPS
     assert picture.grad is not None and picture.grad.isfinite().all() and picture.grad.any()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_networks_of_other_precision(perceptual: LPIPS, dtype: torch.dtype) -> None:
+    picture = smooth_picture(64, 64)
+    expected = MEASURES["age"].of(picture, perceptual)
+    assert MEASURES["age"].of(picture, perceptual.to(dtype)) == pytest.approx(expected, abs=3)
+
+
 @pytest.mark.parametrize(
     ("net", "name", "message"),
     [("vgg", "age", "got LPIPS-vgg"), ("alex", "wisdom", "no attribute is named 'wisdom', there are smile, ")],

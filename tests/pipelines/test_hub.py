@@ -15,6 +15,7 @@ from support.hub_server import HubServer, files_of
 from support.pictures import same_pictures
 
 from pti_hub import InputError, Personalization, PTIPipeline, WeightsError
+from pti_hub.edits import LatentMapper
 
 ROUND_TRIP = """
 import sys
@@ -49,6 +50,17 @@ def test_a_cast_is_published_and_edited_by_name_in_a_new_process(
     for name in people:
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert same_pictures(base.edit(name, "smile"), [picture])
+
+
+def test_mappers_come_with_every_variant_and_go_when_they_are_gone(hub: HubServer, pipe: PTIPipeline) -> None:
+    pipe.edits["curly"] = LatentMapper(["coarse"], 16, 1)
+    pipe.push_to_hub("me/base", variant="fp16")
+    assert list(PTIPipeline.from_pretrained("me/base", variant="fp16").edits) == ["smile", "age", "curly"]
+    del pipe.edits["curly"]
+    pipe.push_to_hub("me/base")
+    files = files_of(hub, "me/base")
+    assert not [path for path in files if "curly" in path]
+    assert {"generator/model.safetensors", "generator/model.fp16.safetensors"} <= files.keys()
 
 
 def test_a_variant_is_half_as_large_and_the_same_base(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_training_keeps_its_state_in_a_folder(talking: PTIPipeline, tmp_path: Pa
     # Of another phrase it is another state.
     train_mapper_for_words(talking, "a hat", latents=given, config=SHORT, run_folder=tmp_path)
     assert list(tmp_path.iterdir()) == [kept]
-    train_mapper_for_words(
+    trained = train_mapper_for_words(
         talking,
         "a beard",
         latents=given,
@@ -118,4 +119,19 @@ def test_training_keeps_its_state_in_a_folder(talking: PTIPipeline, tmp_path: Pa
         callback_on_step_end=lambda step, values: steps.append(step),
     )
     assert steps == list(range(25, 30))
-    assert not any(tmp_path.iterdir())
+    # The mapper is not saved yet, so the state stays.
+    assert trained.state == kept and kept.exists()
+
+
+def test_another_identity_loss_is_another_state(talking: PTIPipeline, tmp_path: Path) -> None:
+    networks = [torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 8))]
+    networks.append(copy.deepcopy(networks[0]))
+    networks.append(copy.deepcopy(networks[0]))
+    torch.nn.init.ones_(networks[2][2].weight)  # type: ignore[arg-type]
+    states = [
+        train_mapper_for_words(
+            talking, "a beard", latents=latents(talking), config=SHORT, run_folder=tmp_path, embedder=network
+        ).state
+        for network in networks
+    ]
+    assert states[0] == states[1] != states[2]

@@ -163,9 +163,14 @@ def test_measured_steps_are_solved_for_once(
     assert looks == [0.0, 0.5, 1.0, 1.5]
     assert np.array_equal(pixels(pictures[0]), pixels(pipe.edit(ada)[0]))
     assert np.array_equal(pixels(pictures[1]), pixels(out.images[0]))
-    # After another edit the face is another one.
+    # After another edit the face is another one, whether that moved the latent or a style.
     pipe.edit(ada, ["age", "smile"])
     assert len(looks) == 8
+    for _ in range(2):
+        pipe.edit(ada, ["s:0_1=2", "smile"])
+        assert len(looks) == 12
+    pipe.edit(ada, ["s:0_1=3", "smile"])
+    assert len(looks) == 16
 
 
 def test_a_face_that_cannot_be_measured_takes_the_plain_vector(

@@ -66,17 +66,20 @@ def learn_edit(
     pipe = PTIPipeline.from_pretrained(model, device=device)
     add_edits(pipe, None, text_model)
     edit: Direction | LatentMapper
+    state: Path | None = None
     if with_ is not None and without is not None:
         edit = learn_from_examples(pipe, name, without, with_)
     elif person is not None and isinstance(config, LatentOptimizationConfig):
         edit = optimize_words(pipe, name, str(words), person, config=config)
     elif isinstance(config, MapperTrainingConfig):
-        edit, metrics = train_mapper_for_words(pipe, str(words), config=config, run_folder=run)
+        edit, metrics, state = train_mapper_for_words(pipe, str(words), config=config, run_folder=run)
     else:
         edit = pipe.words.direction(str(words)).renamed(name)
     with as_save_error(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     save_edits(folder, {**known, name: edit})
+    if state is not None:
+        state.unlink(missing_ok=True)
     echo_untrusted(f"{name}: {edit.provenance}")
     for key, value in (edit.metrics if isinstance(edit, Direction) else metrics).items():
         typer.echo(f"  {key} {value}")

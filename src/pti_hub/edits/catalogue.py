@@ -43,7 +43,7 @@ def save_edits(folder: str | Path, edits: Mapping[str, Direction | LatentMapper]
     config = {name: {"mapper": True} if isinstance(e, LatentMapper) else _describe(e) for name, e in edits.items()}
     # Tensors are numbered, since safetensors reserves some names that a direction could have.
     tensors = {f"vectors.{i}": d.vector for i, d in enumerate(directions)}
-    with replaced_folder(folder, CONFIG_NAME) as new:
+    with replaced_folder(folder, CONFIG_NAME, owned=_mappers_in(Path(folder))) as new:
         write_tensors(new / WEIGHTS_NAME, tensors)
         write_json(new / CONFIG_NAME, config)
         for name, edit in edits.items():
@@ -58,8 +58,16 @@ def check_mapper_name(name: str) -> None:
     Raises:
         InputError: None can.
     """
-    if not _FOLDER_NAME.fullmatch(name):
+    if not _FOLDER_NAME.fullmatch(name) or name in (CONFIG_NAME, WEIGHTS_NAME):
         raise InputError(f"mapper named {name!r}; expected a name that a folder can have, such as curly-hair")
+
+
+def _mappers_in(folder: Path) -> list[str]:
+    """Names of the mappers of an existing catalogue, whose folders a new one replaces."""
+    try:
+        return [name for name, entry in read_json(folder / CONFIG_NAME).items() if "mapper" in entry]
+    except (WeightsError, TypeError):
+        return []
 
 
 def _describe(direction: Direction) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class StyleEdit:
             InputError: The edit was made for another generator.
         """
         bias = (dict(generator.named_parameters()) | dict(weights)).get(self.bias)
-        if bias is None or self.channel >= len(bias):
+        if bias is None or self.channel not in range(len(bias)):
             raise InputError(f"{self.name!r} changes {self.bias}[{self.channel}], which this generator does not have")
         bias = bias.detach().clone()
         bias[self.channel] += float(self.strength) * self.deviation
@@ -80,8 +80,7 @@ def style_edit(generator: Generator, layer: int, channel: int, strength: float, 
     """
     name, layers = f"s:{layer}_{channel}", generator.style_layers()
     if layer not in range(len(layers)):
-        there = f"layers 0 to {len(layers) - 1}" if layers else "no style layers"
-        raise InputError(f"no edit is named {name!r}; this generator has {there}")
+        raise InputError(f"no edit is named {name!r}; this generator has layers 0 to {len(layers) - 1}")
     weight = layers[layer].weight  # [channels, w_dim]
     if channel not in range(len(weight)):
         raise InputError(f"no edit is named {name!r}; layer {layer} has channels 0 to {len(weight) - 1}")
@@ -131,11 +130,11 @@ def rank_channels(
         All channels, strongest first.
 
     Raises:
-        InputError: There are no latents or no style layers, or the attribute has no gradient or another shape.
+        InputError: There are no latents, or the attribute has no gradient or another shape.
     """
-    layers, ws = generator.style_layers(), broadcast_ws(generator, latents)
-    if not layers or not len(ws):
-        raise InputError(f"{len(layers)} style layers and {len(ws)} latents; expected at least one of each")
+    layers, ws = generator.style_layers(), broadcast_ws(generator, latents.to(generator.w_avg.device))
+    if not len(ws):
+        raise InputError("no latents were given to rank channels at; give some that the mapping network made")
     theta = {name: p.detach() for name, p in (dict(generator.named_parameters()) | dict(weights or {})).items()}
     biases = [theta[layer.bias].clone().requires_grad_() for layer in layers]
     theta |= {layer.bias: bias for layer, bias in zip(layers, biases, strict=True)}

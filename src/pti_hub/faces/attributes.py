@@ -51,7 +51,7 @@ def attributes(perceptual: LPIPS, pictures: Tensor, names: Sequence[str]) -> Ten
 def attribute_features(perceptual: LPIPS, pictures: Tensor) -> Tensor:
     """What attributes are linear in, `[B, F]` in fp32; arguments as in `attributes`."""
     if pictures.shape[2:] != (RESOLUTION, RESOLUTION):
-        pictures = F.interpolate(pictures, (RESOLUTION, RESOLUTION), mode="bicubic", antialias=True)
+        pictures = F.interpolate(pictures.float(), (RESOLUTION, RESOLUTION), mode="bicubic", antialias=True)
     features = F.adaptive_avg_pool2d(perceptual.activation(pictures, _LAYER).float(), _PLACES)
     # A root keeps few strong features from outweighing the others; what is added keeps its gradient finite.
     return (features + _FLOOR).sqrt().flatten(1)

@@ -61,7 +61,7 @@ def _needs_landmarks(perceptual: LPIPS) -> None:
 
 @torch.no_grad()
 def _of_attributes(name: str, picture: Image.Image, perceptual: LPIPS) -> float:
-    return attributes(perceptual, to_tensor(picture).to(perceptual.mean), [name]).item()
+    return attributes(perceptual, to_tensor(picture).to(perceptual.mean.device), [name]).item()
 
 
 def _needs_alexnet(perceptual: LPIPS) -> None:

@@ -77,7 +77,10 @@ class Generator(Protocol):
         """The fixed noise of each layer, `[1, 1, H, W]`, from coarse to fine."""
 
     def style_layers(self) -> list[StyleLayer]:
-        """The affine maps from w to styles in order of use, which is how Wu et al. (2021) number the layers of S."""
+        """The affine maps from w to styles in order of use, which is how Wu et al. (2021) number the layers of S.
+
+        Every w has at least one.
+        """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
 

@@ -252,7 +252,7 @@ class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpip
 
         Args:
             image: [B, 3, H, W] in [-1, 1].
-            layer: Its number, from 0.
+            layer: Number of the activation, from 0.
 
         Raises:
             InputError: As in `target_features`.

@@ -35,14 +35,15 @@ from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Base, Personalization
 from pti_hub.pipelines.presets import PRESETS
 from pti_hub.projectors import REFINED, EncoderProjector, Projector, WProjector
-from pti_hub.storage import DownloadOptions, fingerprint
+from pti_hub.storage import NETWORK_FOLDERS, DownloadOptions, fingerprint
 from pti_hub.tuners import PivotalTuner
 
-NETWORKS = ("generator", "perceptual", "projector_perceptual", "encoder")
+NETWORKS = NETWORK_FOLDERS
 """The parts that have weights."""
 
 Measurements: TypeAlias = "dict[tuple[Direction, str], dict[float, float]]"
-"""Of one personalisation, by a direction and the digest of the latent that it starts from: a number by strength."""
+"""Of one personalisation, by a direction and where it starts, a digest of the latent and edits of styles: a number by
+strength."""
 
 
 class Components:

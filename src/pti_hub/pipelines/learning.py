@@ -35,7 +35,7 @@ from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.identities import require_identities
 from pti_hub.pipelines.inputs import check_seed, read_face
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.storage import as_save_error, tensor_digest
+from pti_hub.storage import as_save_error, fingerprint, tensor_digest
 
 LATENT_SUFFIXES = (".npy", ".pt")
 """Files with one latent each."""
@@ -84,7 +84,8 @@ def optimize_words(
         phrase: What the picture is to show, such as `"a person with a beard"`.
         identity: A personalisation with one pivot, or the name of a loaded one.
         config: Hyper-parameters.
-        embedder: Network that the identity is measured with, such as `pti_hub.encoders.ArcFace`; by default LPIPS.
+        embedder: Network that the identity is measured with, such as `pti_hub.encoders.ArcFace`, which is moved to the
+            pipeline's device and put into evaluation mode; by default LPIPS.
         callback_on_step_end: Called with the number of the step and `{"stage": …, "phrase": …, "identity": …}`.
 
     Returns:
@@ -130,7 +131,8 @@ def train_mapper_for_words(
         config: Hyper-parameters.
         embedder: As in `optimize_words`.
         seed: Seed of everything random.
-        run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill.
+        run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill. It is left
+            there: only the caller knows when the mapper is saved.
         callback_on_step_end: As in `optimize_words`.
 
     Raises:
@@ -150,9 +152,7 @@ def train_mapper_for_words(
     progress = Progress(components.progress_bar_config, callback_on_step_end)
     with progress.stage("learn", cfg.num_steps, shown="phrase") as on_step:
         trained = train_mapper(latents, loss, cfg, seed, on_step, checkpoint)
-    if checkpoint is not None:
-        checkpoint.path.unlink(missing_ok=True)
-    return trained
+    return trained if checkpoint is None else trained._replace(state=checkpoint.path)
 
 
 def _text_loss(
@@ -165,7 +165,9 @@ def _text_loss(
 
 def _checkpoint(components: Components, folder: Path, loss: TextLoss, settings: Sequence[object]) -> LoopCheckpoint:
     """Where the training of a mapper is kept; of another call it is another file."""
-    distance, identity = loss.distance, type(loss.identity).__name__
+    distance, identity = loss.distance, repr(loss.identity)
+    if isinstance(loss.identity, nn.Module):
+        identity = fingerprint(loss.identity)
     call = [components.base.fingerprint, distance.model.key, distance.phrase, identity, *map(str, settings)]
     with as_save_error(folder):
         folder.mkdir(parents=True, exist_ok=True)

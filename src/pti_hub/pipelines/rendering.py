@@ -94,7 +94,7 @@ def apply_edits(
         the strengths that were found by measuring.
 
     Raises:
-        InputError: No strength turns the head so far.
+        InputError: No strength turns the head so far, or an edit of a style was made for another generator.
         FaceError: No face is left to measure the turn of.
     """
     ws = broadcast_ws(components.generator, pivot)
@@ -103,10 +103,11 @@ def apply_edits(
         if isinstance(edit, YawEdit):
             edit = edit.resolve(functools.partial(measure, components, weights, ws, edit.direction, MEASURES["yaw"]))
         elif isinstance(edit, MeasuredEdit):
-            edit = _resolve(components, weights, ws, edit, known)
+            styles = [(style.bias, style.channel, style.strength) for style in applied if isinstance(style, StyleEdit)]
+            start = known.setdefault((edit.direction, f"{tensor_digest(ws)} {styles}"), {})
+            edit = _resolve(components, weights, ws, edit, start)
         if isinstance(edit, StyleEdit):
-            # What was measured before is of other weights.
-            weights, known = edit.apply(components.generator, weights), {}
+            weights = edit.apply(components.generator, weights)
         else:
             ws = edit.apply(ws)
         applied.append(edit)
@@ -114,11 +115,11 @@ def apply_edits(
 
 
 def _resolve(
-    components: Components, weights: Mapping[str, Tensor], ws: Tensor, edit: MeasuredEdit, known: Measurements
+    components: Components, weights: Mapping[str, Tensor], ws: Tensor, edit: MeasuredEdit, known: dict[float, float]
 ) -> Edit:
     look = functools.partial(measure, components, weights, ws, edit.direction, edit.measure)
     try:
-        return edit.resolve(look, known.setdefault((edit.direction, tensor_digest(ws)), {}))
+        return edit.resolve(look, known)
     except FaceError as error:
         get_logger(__name__).warning(f"{error}, so it takes its plain vector")
         return edit.plain

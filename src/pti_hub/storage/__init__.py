@@ -14,6 +14,7 @@ from pti_hub.storage.downloads import PublishedFile
 from pti_hub.storage.fingerprints import fingerprint, picture_digest, tensor_digest
 from pti_hub.storage.hub import (
     COMMIT,
+    NETWORK_FOLDERS,
     PATTERNS,
     VARIANTS,
     DownloadOptions,
@@ -32,6 +33,7 @@ from pti_hub.storage.reading import as_weights_error, read_json, read_tensors
 __all__ = [
     "COMMIT",
     "INSTALL_COMMAND",
+    "NETWORK_FOLDERS",
     "PARTIAL",
     "PATTERNS",
     "VARIANTS",

@@ -54,6 +54,10 @@ class DownloadOptions(TypedDict, total=False):
     force_download: bool
 
 
+NETWORK_FOLDERS = ("generator", "perceptual", "projector_perceptual", "encoder")
+"""Folders of a pipeline whose weights come in several precisions."""
+
+
 def fetch_folder(name_or_path: str | Path, *, variant: str | None = None, **download: Any) -> Path:
     """A local folder of that name, or the snapshot of a Hub repository.
 
@@ -79,7 +83,7 @@ def fetch_repository(name: str | Path, *, variant: str | None = None, **download
     if variant is not None and variant not in VARIANTS:
         raise InputError(f"variant={variant!r}; expected one of {', '.join(VARIANTS)}")
     others = [f"*.{name}.safetensors" for name in VARIANTS if name != variant]
-    ignore = others if variant is None else [*others, "*/model.safetensors"]
+    ignore = others if variant is None else [*others, *(f"{folder}/model.safetensors" for folder in NETWORK_FOLDERS)]
     patterns = download.pop("allow_patterns", PATTERNS)
     with explained_hub_errors(str(name), WeightsError):
         return Path(snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=ignore, **download))

@@ -164,7 +164,7 @@ def _stale_files(there: list[str], folder: Path, kind: FolderKind, repo_id: str)
     def is_stale(path: str) -> bool:
         first = path.split("/")[0]
         # Weights of a network that is still there, in another precision, stay.
-        is_variant = _VARIANT.search(path) is not None and first in new
+        is_variant = _VARIANT.search(path) is not None and path.rpartition("/")[0] in new
         return path not in new and first in {*kind.owned, PREVIEW_NAME} and not is_variant
 
     return [glob.escape(path) for path in there if is_stale(path)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,6 +22,7 @@ from pti_hub.optim import (
     learning_rate_factor,
     reused_memory,
 )
+from pti_hub.perceptual import TargetFeatures
 
 # Shares of the steps over which the learning rate rises from 0, and falls back to 0.
 _RAMPUP, _RAMPDOWN = 0.05, 0.25
@@ -59,10 +62,12 @@ class TrainedMapper(NamedTuple):
         metrics: Mean `"similarity_before"` and `"similarity_after"` to the phrase, the share `"raised"` of the
             held-out latents whose similarity rises, and the root mean square `"length"` of what strength 1 adds to a
             layer's w, in units of `w_std`.
+        state: File with the state of the training, which can be deleted once the mapper is saved.
     """
 
     mapper: LatentMapper
     metrics: dict[str, float]
+    state: Path | None = None
 
 
 def train_mapper(
@@ -105,8 +110,9 @@ def train_mapper(
     state = LoopState(parameters, optimizer, torch.Generator().manual_seed(seed))
     (first,) = state.resume(checkpoint, "step")
     with reused_memory():
+        references = [loss.reference(one) for one in unseen.split(1)]
         if not first:
-            state.offer(_try(mapper, unseen, loss, cfg)[0])
+            state.offer(_try(mapper, unseen, references, loss, cfg)[0])
         for step in range(first, cfg.num_steps):
             if checkpoint is not None and step > first and step % checkpoint.every == 0:
                 state.write(checkpoint, step=step)
@@ -117,11 +123,12 @@ def train_mapper(
             optimizer.step()
             optimizer.zero_grad()
             if (step + 1) % cfg.check_interval == 0 or step + 1 == cfg.num_steps:
-                state.offer(_try(mapper, unseen, loss, cfg)[0])
+                state.offer(_try(mapper, unseen, references, loss, cfg)[0])
             if on_step is not None:
                 on_step(step, losses)
         mapper.load_state_dict(state.best)
-        return _measured(mapper, unseen, loss, cfg)
+        after = _try(mapper, unseen, references, loss, cfg)[1]
+        return _measured(mapper, unseen, after, loss, cfg)
 
 
 def _new_mapper(generator: Generator, loss: TextLoss, config: MapperTrainingConfig, seed: int) -> LatentMapper:
@@ -129,7 +136,8 @@ def _new_mapper(generator: Generator, loss: TextLoss, config: MapperTrainingConf
     levels = [level for level in ("coarse", "medium", "fine") if range(generator.num_ws)[LEVELS[level]]]
     words = f"{loss.distance.model.name}, {config.num_steps} steps to {loss.distance.phrase!r}"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # `torch.manual_seed` would seed the GPUs, too.
+        torch.default_generator.manual_seed(seed)
         mapper = LatentMapper(levels, generator.w_dim, provenance=words)
     for layers in mapper.levels.values():
         assert isinstance(layers, nn.ModuleList)
@@ -156,26 +164,33 @@ def _total(phrase: Tensor, identity: Tensor, offsets: Tensor, config: MapperTrai
 
 
 @torch.no_grad()
-def _try(mapper: LatentMapper, unseen: Tensor, loss: TextLoss, config: MapperTrainingConfig) -> tuple[float, Tensor]:
+def _try(
+    mapper: LatentMapper,
+    unseen: Tensor,
+    references: Sequence[TargetFeatures | Tensor],
+    loss: TextLoss,
+    config: MapperTrainingConfig,
+) -> tuple[float, Tensor]:
     """The mean of Eq. 5, and the similarities `[N]` to the phrase, on latents that are not trained on."""
     totals, similarities = [], []
-    for ws in unseen.split(1):
+    for ws, reference in zip(unseen.split(1), references, strict=True):
         offsets = STEP * mapper(ws)
-        losses = loss(ws + offsets, loss.reference(ws))
+        losses = loss(ws + offsets, reference)
         totals.append(_total(losses.phrase, losses.identity, offsets, config))
         similarities.append(1 - losses.phrase)
     return torch.cat(totals).mean().item(), torch.cat(similarities).cpu()
 
 
 @torch.no_grad()
-def _measured(mapper: LatentMapper, unseen: Tensor, loss: TextLoss, config: MapperTrainingConfig) -> TrainedMapper:
-    """The mapper with its metrics.
+def _measured(
+    mapper: LatentMapper, unseen: Tensor, after: Tensor, loss: TextLoss, config: MapperTrainingConfig
+) -> TrainedMapper:
+    """The mapper with its metrics, of which the similarities `[N]` after the edit are known.
 
     Raises:
         InputError: The similarities do not rise.
     """
     before = torch.cat([1 - loss.distance(loss.render(ws)) for ws in unseen.split(1)]).cpu()
-    after = _try(mapper, unseen, loss, config)[1]
     if not after.mean() > before.mean():
         raise InputError(
             f"after {config.num_steps} steps the mapper brings latents that it has not seen no nearer to "

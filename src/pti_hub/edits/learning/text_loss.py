@@ -54,8 +54,7 @@ class TextLoss:
         identity: LPIPS | Embedder,
     ) -> None:
         self.generator, self.distance, self.identity = generator, distance, identity
-        named = {name: p.detach() for name, p in generator.named_parameters()} | dict(weights)
-        self.weights = {name: weight.detach() for name, weight in named.items()}
+        self.weights = {name: p.detach() for name, p in (dict(generator.named_parameters()) | dict(weights)).items()}
         self.resolution = generator.resolution
         while self.resolution // 2 >= max(distance.resolution, _SMALLEST):
             self.resolution //= 2

@@ -126,7 +126,10 @@ class Words:
 
     def _toward(self, text: str) -> Tensor:
         """t `[D]`, of unit length."""
-        if not (difference := self.model.of_phrases([text])[0].double() - self._neutral).norm() > 1e-6:
+        return self._direction_to(self.model.of_phrases([text])[0], text)
+
+    def _direction_to(self, embedded: Tensor, text: str) -> Tensor:
+        if not (difference := embedded.double() - self._neutral).norm() > 1e-6:
             raise InputError(f"{text!r} means the same as {self.neutral!r} to {self.model.name}; say what is different")
         return F.normalize(difference, dim=0)
 
@@ -139,8 +142,9 @@ class Words:
             WeightsError: The text model can't be had, or its processor does what `TextModel.embed` can't.
         """
         text = _words_of(phrase)
-        self._toward(text)
-        return PhraseDistance(self.model, self.model.of_phrases([text])[0], text)
+        (embedded,) = self.model.of_phrases([text])
+        self._direction_to(embedded, text)
+        return PhraseDistance(self.model, embedded, text)
 
     def similarity(self, picture: Image.Image, phrase: str) -> float:
         """Projection of a picture's embedding on t of a phrase."""
