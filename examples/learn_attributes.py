@@ -37,10 +37,12 @@ TOLERANCE = 0.05
 
 
 class Attribute(NamedTuple):
-    """What an attribute is called in a message."""
+    """What an attribute is called in a message, and where it begins and ends."""
 
     title: str
     unit: str = ""
+    lowest: float | None = None
+    highest: float | None = None
 
 
 ATTRIBUTES = {
@@ -48,26 +50,26 @@ ATTRIBUTES = {
     "angry": Attribute("anger"),
     "surprised": Attribute("surprise"),
     "sad": Attribute("sadness"),
-    "age": Attribute("age", " years"),
+    "age": Attribute("age", " years", 0.0),
     "gender": Attribute("femininity"),
     "pose": Attribute("turn", "°"),
     "pitch": Attribute("nod", "°"),
-    "eyes_open": Attribute("eyes' height", " of the eyes' width"),
-    "mouth_open": Attribute("gap between the lips", " of the mouth's width"),
+    "eyes_open": Attribute("eyes' height", " of the eyes' width", 0.0),
+    "mouth_open": Attribute("gap between the lips", " of the mouth's width", 0.0),
     "mouth_width": Attribute("mouth's width", " of the distance between the eyes"),
     "skin": Attribute("lightness of the skin"),
     "tint": Attribute("redness of the skin"),
-    "glasses": Attribute("presence of glasses"),
-    "sunglasses": Attribute("presence of sunglasses"),
-    "beard": Attribute("beard"),
-    "bangs": Attribute("fringe"),
-    "hair_light": Attribute("lightness of the hair"),
-    "grey_hair": Attribute("greyness of the hair"),
-    "long_hair": Attribute("length of the hair"),
-    "curly": Attribute("curliness of the hair"),
-    "lipstick": Attribute("colour of the lips"),
-    "hat": Attribute("presence of a hat"),
-    "brows": Attribute("strength of the eyebrows"),
+    "glasses": Attribute("presence of glasses", "", 0, 1),
+    "sunglasses": Attribute("presence of sunglasses", "", 0, 1),
+    "beard": Attribute("beard", "", 0, 3),
+    "bangs": Attribute("fringe", "", 0, 2),
+    "hair_light": Attribute("lightness of the hair", "", 0, 3),
+    "grey_hair": Attribute("greyness of the hair", "", 0, 1),
+    "long_hair": Attribute("length of the hair", "", 0, 3),
+    "curly": Attribute("curliness of the hair", "", 0, 2),
+    "lipstick": Attribute("colour of the lips", "", 0, 2),
+    "hat": Attribute("presence of a hat", "", 0, 1),
+    "brows": Attribute("strength of the eyebrows", "", 0, 2),
 }
 MIRRORED = {"pose"}
 
@@ -161,7 +163,7 @@ def main(
         weights[which] = weight.T
     config = {}
     for k, (name, attribute) in enumerate(ATTRIBUTES.items()):
-        config[name] = attribute._asdict() | {
+        config[name] = {key: value for key, value in attribute._asdict().items() if value is not None} | {
             "tolerance": round(TOLERANCE * std[k].item(), 4),
             "std": round(std[k].item(), 4),
             "explained": round(explained[k].item(), 3),

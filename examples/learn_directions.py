@@ -19,7 +19,6 @@ OUTPUT is the folder of the new catalogue; the package's catalogue is in `src/pt
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -55,7 +54,6 @@ class Recipe(NamedTuple):
         smile: Steps of `smile` that are added to each step: without them, faces that smile would do both at once.
         measure: What a step is measured by; the attribute of the same name if it is empty.
         change: By how much one step changes it; if this is 0, the length decides.
-        scale: Where the attribute begins and ends.
     """
 
     step: float
@@ -65,32 +63,31 @@ class Recipe(NamedTuple):
     smile: float = 0.0
     measure: str = ""
     change: float = 0.0
-    scale: tuple[float, float] = (-math.inf, math.inf)
 
 
 BY_EYE = tuple(name for name in ATTRIBUTES if name not in LABELS)
 EXPRESSIONS = ("smile", "angry", "surprised", "sad")
 RECIPES = {
     "smile": Recipe(1.0, (*EXPRESSIONS, "mouth_width", "mouth_open"), measure="mouth_width", change=0.15),
-    "age": Recipe(1.0, ("grey_hair", "hair_light"), first=3, change=15.0),
+    "age": Recipe(1.0, ("grey_hair", "hair_light"), first=3, change=12.0),
     "pose": Recipe(1.0, measure="yaw", change=15.0),
     "pitch": Recipe(1.0, change=10.0),
     "gender": Recipe(0.7, (*BY_EYE, "tint")),
     "eyes_open": Recipe(1.6, ("surprised",)),
     "mouth_open": Recipe(1.5, ("surprised", "sad", "angry", "mouth_width")),
-    "angry": Recipe(1.4, ("surprised", "sad", "brows", "mouth_width"), smile=-0.5),
+    "angry": Recipe(1.1, ("surprised", "sad", "brows", "mouth_width"), smile=-0.5),
     "surprised": Recipe(1.6, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width")),
     "sad": Recipe(1.3, ("angry", "surprised", "brows", "mouth_width"), smile=-0.7),
-    "glasses": Recipe(1.2, last=7, scale=(0, 1)),
-    "sunglasses": Recipe(3.0, ("glasses",), last=7, change=0.6, scale=(0, 1)),
-    "beard": Recipe(2.4, scale=(0, 3)),
-    "bangs": Recipe(1.2, last=7, scale=(0, 2)),
-    "hair_light": Recipe(1.6, ("grey_hair",), first=4, last=11, scale=(0, 3)),
-    "grey_hair": Recipe(3.4, ("hair_light",), first=4, last=11, scale=(0, 1)),
-    "long_hair": Recipe(1.6, last=7, scale=(0, 3)),
-    "curly": Recipe(1.0, scale=(0, 2)),
-    "lipstick": Recipe(2.2, first=4, last=11, scale=(0, 2)),
-    "brows": Recipe(2.2, first=3, scale=(0, 2)),
+    "glasses": Recipe(1.2, last=7),
+    "sunglasses": Recipe(3.0, ("glasses",), last=7, change=0.6),
+    "beard": Recipe(2.4),
+    "bangs": Recipe(1.2, last=7),
+    "hair_light": Recipe(1.6, ("grey_hair",), first=4, last=11),
+    "grey_hair": Recipe(3.4, ("hair_light",), first=4, last=11),
+    "long_hair": Recipe(1.6, last=7),
+    "curly": Recipe(1.0),
+    "lipstick": Recipe(2.2, first=4, last=11),
+    "brows": Recipe(1.7, first=3),
 }
 """The edits, in the order in which they are listed."""
 
@@ -283,9 +280,8 @@ def measured(ws: Tensor, workers: Any) -> tuple[np.ndarray, np.ndarray]:
 def has_room(direction: Direction, values: np.ndarray) -> np.ndarray:
     """Whether attributes [latents] can go half a step down or up [2, latents]: no glasses can't be taken off."""
     assert direction.step is not None
-    low, high = RECIPES[direction.name].scale
-    half = direction.step.change / 2
-    return np.stack([values - half > low, values + half < high])
+    measure, change = direction.step
+    return np.array([[measure.room(value, sign) > change / 2 for value in values] for sign in (-1, 1)])
 
 
 def figures(name: str, labels: np.ndarray, embeddings: np.ndarray, room: np.ndarray) -> dict[str, Any]:

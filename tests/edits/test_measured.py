@@ -97,6 +97,28 @@ def test_a_face_that_is_lost_on_the_way_is_the_end_of_it() -> None:
     assert MeasuredEdit(WIDER, -2.0).resolve(look, known).strength == pytest.approx(-STRENGTHS[-1])
 
 
+@pytest.mark.parametrize(
+    ("start", "asked", "looks_needed", "strength"),
+    [(0.05, -1, 1, 0.0), (0.95, 1, 1, 0.0), (0.5, -1, 4, -1.25), (0.05, 1, 5, 2.0)],
+)
+def test_what_is_not_there_cannot_go(
+    start: float, asked: float, looks_needed: int, strength: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    glasses = dataclasses.replace(MEASURES["glasses"], lowest=0.0, highest=1.0, tolerance=0.02)
+    looks: list[float] = []
+
+    def look(strength: float) -> float:
+        looks.append(strength)
+        return start + 0.4 * strength
+
+    with caplog.at_level(logging.WARNING, "pti_hub"):
+        edit = MeasuredEdit(dataclasses.replace(SMILE, step=Step(glasses, 0.8)), asked).resolve(look)
+    assert len(looks) == looks_needed
+    # Not at all, as far as from 0.5 to 0, or as far as asked.
+    assert edit.strength == pytest.approx(strength)
+    assert ("stops at strength" in caplog.text) == (strength != 2.0)
+
+
 def test_a_face_that_hardly_answers_is_not_pushed_to_the_end(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "pti_hub"):
         edit = MeasuredEdit(WIDER, 1.0).resolve(lambda strength: 0.04 * strength)

@@ -60,7 +60,7 @@ def test_what_cannot_go_further_is_no_trial(learn: Any) -> None:
     assert (figures["hits"], figures["trials"]) == ([1, 2], [2, 2])
     assert (figures["hit_rate"], figures["shift"]) == (0.75, 0.5)
     age = Direction("age", torch.ones(4), step=Step(MEASURES["age"], 15.0))
-    assert learn.has_room(age, np.array([1.0, 90.0])).all()
+    assert learn.has_room(age, np.array([20.0, 90.0])).all()
 
 
 def test_corrected_steps_move_nothing_that_is_held(learn: Any) -> None:

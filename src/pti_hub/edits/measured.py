@@ -26,7 +26,10 @@ measured before it.
 
 
 MOST_VECTORS = 2.0
-"""Most vectors for each step that is asked for: a face that hardly answers is not pushed to the end."""
+"""Most vectors for each step that is asked for and possible: a face that hardly answers is not pushed to the end."""
+
+LEAST_ROOM = 0.2
+"""Share of a step that has to be possible for an edit to begin: numbers are that uncertain."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +87,34 @@ class MeasuredEdit:
         if not self.strength:
             return Edit(self.direction, 0.0)
         wanted, sign = abs(self.change), 1 if self.strength > 0 else -1
-        reached = self._farther_and_farther(look, known, sign)
-        sizes, changes = zip(*reached, strict=True)
-        size = min(float(np.interp(wanted, changes, sizes)), MOST_VECTORS * abs(self.strength))
-        change = float(np.interp(size, sizes, changes))
-        if wanted > change + self.measure.tolerance:
-            self._say_that_it_stops(sign * size, change)
-        return Edit(self.direction, sign * size)
-
-    def _farther_and_farther(
-        self, look: Callable[[float], float], known: MutableMapping[float, float], sign: int
-    ) -> list[tuple[float, float]]:
-        """Strengths from 0 that each change more than all before, and how much, until the wanted change is reached."""
         start = self._look(look, known, 0.0)
         if math.isnan(start):
             raise FaceError(f"no face is left to measure {self.direction.name!r} on")
-        reached = [(0.0, 0.0)]
+        assert self.direction.step is not None
+        room, step = self.measure.room(start, sign), self.direction.step.change
+        possible = min(wanted, room) if room > LEAST_ROOM * step else 0.0
+        reached = self._farther_and_farther(look, known, sign, possible)
+        sizes, changes = zip(*reached, strict=True)
+        size = min(float(np.interp(possible, changes, sizes)), MOST_VECTORS * possible / step)
+        change = float(np.interp(size, sizes, changes))
+        strength = sign * size if size else 0.0
+        if wanted > change + self.measure.tolerance:
+            self._say_that_it_stops(strength, change)
+        return Edit(self.direction, strength)
+
+    def _farther_and_farther(
+        self, look: Callable[[float], float], known: MutableMapping[float, float], sign: int, wanted: float
+    ) -> list[tuple[float, float]]:
+        """Strengths from 0 that each change more than all before, and how much, until the wanted change is reached."""
+        start, reached = known[0.0], [(0.0, 0.0)]
         for size in STRENGTHS:
+            if reached[-1][1] >= wanted:
+                break
             change = sign * (self._look(look, known, sign * size) - start)
             if math.isnan(change):
                 break
             if change > reached[-1][1] + self.measure.tolerance:
                 reached.append((size, change))
-            if reached[-1][1] >= abs(self.change):
-                break
         return reached
 
     def _look(self, look: Callable[[float], float], known: MutableMapping[float, float], strength: float) -> float:

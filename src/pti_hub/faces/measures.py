@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ class Measure:
         check: Raises the package's own error where nothing can be measured, for want of dlib or of the right LPIPS
             network.
         resolution: Height and width in pixels of the picture that is enough; the full size where it is `None`.
+        lowest: Least number that means anything: no glasses can't be taken off.
+        highest: Largest such number.
     """
 
     name: str
@@ -45,6 +48,12 @@ class Measure:
     of: Callable[[Image.Image, LPIPS], float]
     check: Callable[[LPIPS], None] = _needs_nothing
     resolution: int | None = None
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    def room(self, number: float, sign: int) -> float:
+        """How far a number can rise (`sign` 1) or fall (-1)."""
+        return max(0.0, self.highest - number if sign > 0 else number - self.lowest)
 
 
 def _of_landmarks(function: Callable[[np.ndarray], float], picture: Image.Image, perceptual: LPIPS) -> float:
@@ -97,6 +106,8 @@ _OF_ATTRIBUTES = [
         functools.partial(_of_attributes, name),
         _needs_alexnet,
         RESOLUTION,
+        entry.get("lowest", -math.inf),
+        entry.get("highest", math.inf),
     )
     for name, entry in shipped_attributes().items()
 ]
