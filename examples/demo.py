@@ -66,7 +66,7 @@ def main(
     result.personalization.save_pretrained(out / "personalization")
 
     # The way back: the whole photograph, changed only where the edit changed the face.
-    edit = ("smile", 2.0) if "smile" in pipe.edits else ("pc0", 2.0)
+    edit = ("glasses", 1.0) if "glasses" in pipe.edits else ("pc0", 2.0)
     edited = pipe(result.personalization, edit, photograph=photograph).photographs[0]
     save_image(edited, out / "photograph_edited.png")
 

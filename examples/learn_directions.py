@@ -79,7 +79,6 @@ RECIPES = {
     "surprised": Recipe(1.6, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width")),
     "sad": Recipe(1.3, ("angry", "surprised", "brows", "mouth_width"), smile=-0.7),
     "glasses": Recipe(1.2, last=7),
-    "sunglasses": Recipe(3.0, ("glasses",), last=7, change=0.6),
     "beard": Recipe(2.4),
     "bangs": Recipe(1.2, last=7),
     "hair_light": Recipe(1.6, ("grey_hair",), first=4, last=11),

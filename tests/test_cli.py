@@ -209,7 +209,7 @@ def test_a_missing_photograph_writes_nothing(
 def test_what_took_minutes_outlives_an_edit_that_fails(
     folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pti_hub.pipelines.components.FaceAnalyzer", lambda: None)
+    monkeypatch.setattr("pti_hub.faces.measures.FaceAnalyzer", lambda: None)
     monkeypatch.setattr("pti_hub.pipelines.rendering.measure", lambda *args: 0.0)
     assert run(monkeypatch, "edit", photo, "--edit", "smile=60deg", "-m", folder, "--out", tmp_path / "out") == 1
     assert "comes no nearer" in capsys.readouterr().err
