@@ -116,7 +116,7 @@ def test_what_is_not_there_cannot_go(
     assert len(looks) == looks_needed
     # Not at all, as far as from 0.5 to 0, or as far as asked.
     assert edit.strength == pytest.approx(strength)
-    assert ("stops at strength" in caplog.text) == (strength != 2.0)
+    assert ("stops at strength" in caplog.text) == (strength == 0.0)
 
 
 def test_a_face_that_hardly_answers_is_not_pushed_to_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,7 +98,9 @@ class MeasuredEdit:
         size = min(float(np.interp(possible, changes, sizes)), MOST_VECTORS * possible / step)
         change = float(np.interp(size, sizes, changes))
         strength = sign * size if size else 0.0
-        if wanted > change + self.measure.tolerance:
+        # Who gets all the glasses there are misses nothing.
+        enough = possible if possible > wanted / 2 else wanted
+        if enough > change + self.measure.tolerance:
             self._say_that_it_stops(strength, change)
         return Edit(self.direction, strength)
 
