@@ -37,12 +37,13 @@ TOLERANCE = 0.05
 
 
 class Attribute(NamedTuple):
-    """What an attribute is called in a message, and where it begins and ends."""
+    """What an attribute is called in a message, where it begins and ends, and whether there is nothing between."""
 
     title: str
     unit: str = ""
     lowest: float | None = None
     highest: float | None = None
+    jumps: bool | None = None
 
 
 ATTRIBUTES = {
@@ -59,8 +60,8 @@ ATTRIBUTES = {
     "mouth_width": Attribute("mouth's width", " of the distance between the eyes"),
     "skin": Attribute("lightness of the skin"),
     "tint": Attribute("redness of the skin"),
-    "glasses": Attribute("presence of glasses", "", 0, 1),
-    "sunglasses": Attribute("presence of sunglasses", "", 0, 1),
+    "glasses": Attribute("presence of glasses", "", 0, 1, True),
+    "sunglasses": Attribute("presence of sunglasses", "", 0, 1, True),
     "beard": Attribute("beard", "", 0, 3),
     "bangs": Attribute("fringe", "", 0, 2),
     "hair_light": Attribute("lightness of the hair", "", 0, 3),
@@ -68,7 +69,7 @@ ATTRIBUTES = {
     "long_hair": Attribute("length of the hair", "", 0, 3),
     "curly": Attribute("curliness of the hair", "", 0, 2),
     "lipstick": Attribute("colour of the lips", "", 0, 2),
-    "hat": Attribute("presence of a hat", "", 0, 1),
+    "hat": Attribute("presence of a hat", "", 0, 1, True),
     "brows": Attribute("strength of the eyebrows", "", 0, 2),
 }
 MIRRORED = {"pose"}

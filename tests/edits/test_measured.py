@@ -104,7 +104,7 @@ def test_a_face_that_is_lost_on_the_way_is_the_end_of_it() -> None:
 def test_what_is_not_there_cannot_go(
     start: float, asked: float, looks_needed: int, strength: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    glasses = dataclasses.replace(MEASURES["glasses"], lowest=0.0, highest=1.0, tolerance=0.02)
+    glasses = dataclasses.replace(MEASURES["glasses"], lowest=0.0, highest=1.0, tolerance=0.02, jumps=False)
     looks: list[float] = []
 
     def look(strength: float) -> float:
@@ -117,6 +117,18 @@ def test_what_is_not_there_cannot_go(
     # Not at all, as far as from 0.5 to 0, or as far as asked.
     assert edit.strength == pytest.approx(strength)
     assert ("stops at strength" in caplog.text) == (strength == 0.0)
+
+
+@pytest.mark.parametrize(("asked", "strength"), [(1.0, 1.5), (0.5, 1.5), (0.1, 1.5), (0.0, 0.0), (-1.0, 0.0)])
+def test_there_are_no_half_glasses(asked: float, strength: float) -> None:
+    assert MEASURES["glasses"].jumps
+
+    def look(strength: float) -> float:
+        return 0.05 + (0.9 if strength > 1.2 else 0.0)
+
+    edit = MeasuredEdit(dataclasses.replace(SMILE, step=Step(MEASURES["glasses"], 0.8)), asked).resolve(look)
+    # A part of a step takes a part of its two vectors at most.
+    assert edit.strength == pytest.approx(min(strength, 1.5 * abs(asked)))
 
 
 def test_a_face_that_hardly_answers_is_not_pushed_to_the_end(caplog: pytest.LogCaptureFixture) -> None:

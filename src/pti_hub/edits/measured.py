@@ -31,6 +31,9 @@ MOST_VECTORS = 2.0
 LEAST_ROOM = 0.2
 """Share of a step that has to be possible for an edit to begin: numbers are that uncertain."""
 
+SURE = 0.75
+"""Share of the change from which on a thing that is there or not is there."""
+
 
 @dataclass(frozen=True)
 class MeasuredEdit:
@@ -93,9 +96,15 @@ class MeasuredEdit:
         assert self.direction.step is not None
         room, step = self.measure.room(start, sign), self.direction.step.change
         possible = min(wanted, room) if room > LEAST_ROOM * step else 0.0
+        if self.measure.jumps:
+            possible *= SURE
         reached = self._farther_and_farther(look, known, sign, possible)
         sizes, changes = zip(*reached, strict=True)
-        size = min(float(np.interp(possible, changes, sizes)), MOST_VECTORS * possible / step)
+        if self.measure.jumps:
+            found = sizes[min(int(np.searchsorted(changes, possible)), len(sizes) - 1)]
+        else:
+            found = float(np.interp(possible, changes, sizes))
+        size = min(found, MOST_VECTORS * possible / step)
         change = float(np.interp(size, sizes, changes))
         strength = sign * size if size else 0.0
         # Who gets all the glasses there are misses nothing.

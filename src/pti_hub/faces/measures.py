@@ -39,6 +39,7 @@ class Measure:
         resolution: Height and width in pixels of the picture that is enough; the full size where it is `None`.
         lowest: Least number that means anything: no glasses can't be taken off.
         highest: Largest such number.
+        jumps: Whether the number stands for a thing that is there or not, such as glasses: there is no half of it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Measure:
     resolution: int | None = None
     lowest: float = -math.inf
     highest: float = math.inf
+    jumps: bool = False
 
     def room(self, number: float, sign: int) -> float:
         """How far a number can rise (`sign` 1) or fall (-1)."""
@@ -108,6 +110,7 @@ _OF_ATTRIBUTES = [
         RESOLUTION,
         entry.get("lowest", -math.inf),
         entry.get("highest", math.inf),
+        entry.get("jumps", False),
     )
     for name, entry in shipped_attributes().items()
 ]
