@@ -26,7 +26,7 @@ from pti_hub.faces.attributes import attribute_features
 from pti_hub.images import to_tensor
 from pti_hub.storage import write_json, write_tensors
 
-BY_EYE = Path(__file__).parent / "labels_by_eye.csv"
+FILE = Path(__file__).parent / "labels_by_eye.csv"
 HAIR = {"k": 0.0, "d": 1.0, "l": 2.0, "b": 3.0}
 # Share of the kernel's mean diagonal that is added to it. Between 0.03 and 0.3 little changes.
 PENALTY = 0.2
@@ -72,14 +72,15 @@ ATTRIBUTES = {
     "hat": Attribute("presence of a hat", "", 0, 1, True),
     "brows": Attribute("strength of the eyebrows", "", 0, 2),
 }
+BY_EYE = tuple(name for name in ATTRIBUTES if name not in LABELS)
 MIRRORED = {"pose"}
 
 
 def labels_by_eye(count: int) -> dict[str, np.ndarray]:
     """Labels `[count]` by name; NaN for pictures that were not labelled, or where the attribute can't be seen."""
-    with BY_EYE.open(encoding="utf-8", newline="") as file:
+    with FILE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {name: np.full(count, np.nan) for name in [*ATTRIBUTES] if name not in LABELS}
+    found = {name: np.full(count, np.nan) for name in BY_EYE}
     for row in rows:
         number, hair = int(row["sample"]), row["hair"]
         if number >= count:
@@ -102,13 +103,12 @@ def all_labels(labels: np.ndarray) -> np.ndarray:
     return np.stack([known[name] for name in ATTRIBUTES], 1)
 
 
-def fit(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
+def fit(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Ridge regression with as many equations as pictures, which are fewer than features.
 
     Args:
         features: `[N, F]`.
         labels: `[N, K]`, about 0 in the mean.
-        penalty: Share of the kernel's mean diagonal.
 
     Returns:
         Weights `[F, K]` and constants `[K]`.
@@ -116,7 +116,7 @@ def fit(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Ten
     mean = features.mean(0)
     x = features - mean
     kernel = (x @ x.T).double()
-    kernel.diagonal().add_(penalty * kernel.diagonal().mean())
+    kernel.diagonal().add_(PENALTY * kernel.diagonal().mean())
     target = labels.double() - labels.double().mean(0)
     weight = x.T @ torch.linalg.solve(kernel, target, left=True).to(x)
     return weight, labels.mean(0).to(x) - mean @ weight

@@ -28,7 +28,7 @@ import torch
 import typer
 from face_labels import LABELS
 from label_samples import FaceApi, Run, Workers, label, pool, read_samples, standardised
-from learn_attributes import ATTRIBUTES
+from learn_attributes import ATTRIBUTES, BY_EYE
 from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
@@ -65,7 +65,6 @@ class Recipe(NamedTuple):
     change: float = 0.0
 
 
-BY_EYE = tuple(name for name in ATTRIBUTES if name not in LABELS)
 EXPRESSIONS = ("smile", "angry", "surprised", "sad")
 RECIPES = {
     "smile": Recipe(1.0, (*EXPRESSIONS, "mouth_width", "mouth_open"), measure="mouth_width", change=0.15),
@@ -167,8 +166,8 @@ def independent(response: Tensor, recipes: Mapping[str, Recipe]) -> Tensor:
 def calibrated(steps: Tensor, base: Tensor, reader: Reader) -> tuple[Tensor, list[float]]:
     """Steps [E, num_ws, w_dim] of the edits in their length, and by how much they change what they are measured by.
 
-    Where the recipe says the change, a step is as long as it takes on the median face that can go so far. Elsewhere its
-    length is the recipe's, and the change that of the median face.
+    Where the recipe gives the change, the step is as long as the median face that can go so far needs. Elsewhere the
+    recipe gives the length, and the change is what is measured on the median face.
     """
     steps = torch.stack([recipe.step * step for recipe, step in zip(RECIPES.values(), steps, strict=True)])
     read = reader.of_latents(base[None] + LENGTHS[:, None, None, None, None] * steps[:, None, None].transpose(0, 1))
@@ -184,27 +183,33 @@ def calibrated(steps: Tensor, base: Tensor, reader: Reader) -> tuple[Tensor, lis
     return steps, changes
 
 
-def labels_of(samples: Samples, labelled: np.ndarray) -> Tensor:
-    """Labels [N, K] of the samples in the order of `ATTRIBUTES`; what was labelled by eye is read by the network."""
-    reader = Reader()
+def labels_of(samples: Samples, labelled: np.ndarray, reader: Reader) -> np.ndarray:
+    """Labels [N, K] of the samples, see `with_labels`."""
     read = samples.measure(lambda pictures: reader(torch.cat([to_tensor(picture.reduce(2)) for picture in pictures])))
+    return with_labels(read, labelled)
+
+
+def with_labels(read: Tensor, labelled: np.ndarray) -> np.ndarray:
+    """Attributes [N, K] in standard deviations, as they were read but for those that `LABELS` knows of them."""
+    result = read.numpy()
     for k, name in enumerate(ATTRIBUTES):
         if name in LABELS:
-            read[:, k] = torch.from_numpy(labelled[:, LABELS.index(name)])
-    return read
+            result[:, k] = labelled[:, LABELS.index(name)] / shipped_attributes()[name]["std"]
+    return result
 
 
 @app.command()
 def fit(run: Run, rounds: Annotated[int, typer.Option(help="Corrections by measurement.", min=0)] = 1) -> None:
     """Fit directions to the samples, make them independent, and scale them to their steps."""
     samples, labelled = read_samples(run)
-    labels = standardised(labels_of(samples, labelled.labels).numpy())[0]
+    reader = Reader()
+    labels = standardised(labels_of(samples, labelled.labels, reader))[0]
     has_face = labels.isfinite().all(1)
     w = samples.latents[has_face].double()
     w = w - w.mean(0)
     coefficients, explained = ridge(w, labels[has_face])
     print(f"{len(w)} samples; variance explained:", dict(zip(ATTRIBUTES, explained.numpy().round(2), strict=True)))
-    base, reader = latents(PROBES, seed=1_000_000), Reader()
+    base = latents(PROBES, seed=1_000_000)
     recipes = RECIPES | HELPERS
     d = steps_of(recipes, coefficients, w, base.shape[1])
     watched = [list(ATTRIBUTES).index(name) for name in CORRECTED]
@@ -269,11 +274,7 @@ def measured(ws: Tensor, workers: Any) -> tuple[np.ndarray, np.ndarray]:
         chunks = [pictures[i : i + 10] for i in range(0, len(pictures), 10)]
         parts = list(tqdm(workers_.imap(label, chunks), total=len(chunks)))
     labels, _, embeddings = (np.concatenate(part) for part in zip(*parts, strict=True))
-    result = torch.stack(read).numpy()
-    for k, name in enumerate(ATTRIBUTES):
-        if name in LABELS:
-            result[:, k] = labels[:, LABELS.index(name)] / shipped_attributes()[name]["std"]
-    return result.reshape(*shape, -1), embeddings.reshape(*shape, -1)
+    return with_labels(torch.stack(read), labels).reshape(*shape, -1), embeddings.reshape(*shape, -1)
 
 
 def has_room(direction: Direction, values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pti_hub.edits.direction import Direction, Edit, check_amount
+from pti_hub.edits.direction import Direction, Edit, Step, check_amount
 from pti_hub.errors import FaceError, InputError
 from pti_hub.faces import Measure
 from pti_hub.logging import get_logger
@@ -58,14 +58,17 @@ class MeasuredEdit:
     @property
     def measure(self) -> Measure:
         """What is measured."""
-        assert self.direction.step is not None
-        return self.direction.step.measure
+        return self._step.measure
 
     @property
     def change(self) -> float:
         """The change that is wanted."""
+        return self.strength * self._step.change
+
+    @property
+    def _step(self) -> Step:
         assert self.direction.step is not None
-        return self.strength * self.direction.step.change
+        return self.direction.step
 
     @property
     def plain(self) -> Edit:
@@ -93,18 +96,14 @@ class MeasuredEdit:
         start = self._look(look, known, 0.0)
         if math.isnan(start):
             raise FaceError(f"no face is left to measure {self.direction.name!r} on")
-        assert self.direction.step is not None
-        room, step = self.measure.room(start, sign), self.direction.step.change
-        possible = min(wanted, room) if room > LEAST_ROOM * step else 0.0
-        if self.measure.jumps:
-            possible *= SURE
+        possible = self._possible(start, sign)
         reached = self._farther_and_farther(look, known, sign, possible)
         sizes, changes = zip(*reached, strict=True)
         if self.measure.jumps:
             found = sizes[min(int(np.searchsorted(changes, possible)), len(sizes) - 1)]
         else:
             found = float(np.interp(possible, changes, sizes))
-        size = min(found, MOST_VECTORS * possible / step)
+        size = min(found, MOST_VECTORS * possible / self._step.change)
         change = float(np.interp(size, sizes, changes))
         strength = sign * size if size else 0.0
         # Who gets all the glasses there are misses nothing.
@@ -112,6 +111,13 @@ class MeasuredEdit:
         if enough > change + self.measure.tolerance:
             self._say_that_it_stops(strength, change)
         return Edit(self.direction, strength)
+
+    def _possible(self, start: float, sign: int) -> float:
+        """The part of the wanted change that a face can go from where it starts."""
+        room = self.measure.room(start, sign)
+        if room <= LEAST_ROOM * self._step.change:
+            return 0.0
+        return min(abs(self.change), room) * (SURE if self.measure.jumps else 1.0)
 
     def _farther_and_farther(
         self, look: Callable[[float], float], known: MutableMapping[float, float], sign: int, wanted: float

@@ -38,14 +38,23 @@ def attributes(perceptual: LPIPS, pictures: Tensor, names: Sequence[str]) -> Ten
     Raises:
         InputError: The LPIPS network is another one, or there is no such attribute.
     """
-    if perceptual.net != "alex":
-        raise InputError(f"attributes are read off LPIPS with AlexNet; got LPIPS-{perceptual.net}")
+    require_alexnet(perceptual)
     known = list(shipped_attributes())
     if missing := set(names) - set(known):
         raise InputError(f"no attribute is named {missing.pop()!r}, there are {', '.join(known)}")
     rows, features = [known.index(name) for name in names], attribute_features(perceptual, pictures)
     weight, bias = (_tensors()[key][rows].to(features) for key in ("weight", "bias"))
     return F.linear(features, weight, bias)
+
+
+def require_alexnet(perceptual: LPIPS) -> None:
+    """Make sure that attributes can be read off a network's features.
+
+    Raises:
+        InputError: It is not LPIPS with AlexNet.
+    """
+    if perceptual.net != "alex":
+        raise InputError(f"attributes are read off LPIPS with AlexNet; got LPIPS-{perceptual.net}")
 
 
 def attribute_features(perceptual: LPIPS, pictures: Tensor) -> Tensor:

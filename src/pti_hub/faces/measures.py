@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pti_hub.errors import FaceError, InputError
-from pti_hub.faces.attributes import RESOLUTION, attributes, shipped_attributes
+from pti_hub.errors import FaceError
+from pti_hub.faces.attributes import RESOLUTION, attributes, require_alexnet, shipped_attributes
 from pti_hub.faces.detector import FaceAnalyzer, widest
 from pti_hub.faces.pose import eye_openness, head_pose, mouth_openness, mouth_width
 from pti_hub.images import to_tensor
@@ -75,11 +75,6 @@ def _of_attributes(name: str, picture: Image.Image, perceptual: LPIPS) -> float:
     return attributes(perceptual, to_tensor(picture).to(perceptual.mean.device), [name]).item()
 
 
-def _needs_alexnet(perceptual: LPIPS) -> None:
-    if perceptual.net != "alex":
-        raise InputError(f"attributes are read off LPIPS with AlexNet, and the pipeline has LPIPS-{perceptual.net}")
-
-
 def _yaw(landmarks: np.ndarray) -> float:
     return head_pose(landmarks).yaw
 
@@ -106,7 +101,7 @@ _OF_ATTRIBUTES = [
         entry["unit"],
         entry["tolerance"],
         functools.partial(_of_attributes, name),
-        _needs_alexnet,
+        require_alexnet,
         RESOLUTION,
         entry.get("lowest", -math.inf),
         entry.get("highest", math.inf),
