@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "pti_hub"
 
 ROOMS = [
     *("errors", "version", "logging", "storage", "images", "generators", "perceptual", "faces", "optim", "encoders"),
-    *("personalization", "projectors", "tuners", "edits", "checkpoints", "pipelines", "evaluation", "cli"),
+    *("personalization", "projectors", "tuners", "edits", "checkpoints", "pipelines", "evaluation", "app", "cli"),
 ]
 """From the ground floor up: a room imports from itself and from the rooms before it."""
 

@@ -147,5 +147,6 @@ class MeasuredEdit:
         name, measure = self.direction.name, self.measure
         get_logger(__name__).warning(
             f"{name}={self.strength:g} stops at strength {strength:g} of its vector, where the {measure.title} changes "
-            f"by {change:.2g} of {abs(self.change):.2g}{measure.unit}; {name}=raw:{self.strength:g} does not measure"
+            f"by {change:.2g} of {abs(self.change):.2g}{measure.unit}; {name}=raw:{self.strength:g} does not measure",
+            extra={"plain": f"{name} goes no further on this face"},
         )

@@ -22,10 +22,13 @@ MAX_PIXELS = 100_000_000
 PICTURE_SUFFIXES = (".bmp", *HEIC_SUFFIXES, ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes, in lower case, of the files in a folder that are taken for photographs."""
 
-ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor"
+ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Photograph"
 """Types that `load_image` accepts."""
 
 _TENSOR_SLACK = 1e-3
+
+# Other readers of Pillow are for formats that no camera writes, and one of them (EPS) starts another program.
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 
 
 def load_image(image: ImageInput) -> Image.Image:
@@ -35,8 +38,8 @@ def load_image(image: ImageInput) -> Image.Image:
     to sRGB, transparent pixels are blended with white, and an animated file gives its first frame.
 
     Args:
-        image: A path; a PIL image; a uint8 array [H, W], [H, W, 3] or [H, W, 4]; or a floating-point tensor [3, H, W]
-            or [1, 3, H, W] in [-1, 1].
+        image: A path; a PIL image; a uint8 array [H, W], [H, W, 3] or [H, W, 4]; a floating-point tensor [3, H, W] or
+            [1, 3, H, W] in [-1, 1]; or a photograph that was read before.
 
     Returns:
         A picture of mode RGB, independent of the input.
@@ -51,6 +54,8 @@ def load_image(image: ImageInput) -> Image.Image:
 
 def read_photograph(image: ImageInput) -> Photograph:
     """As `load_image`, with what is needed to write an edited photograph as it came."""
+    if isinstance(image, Photograph):
+        return image
     if isinstance(image, (str, os.PathLike)):
         return _read_file(Path(image))
     if isinstance(image, Image.Image):
@@ -85,7 +90,8 @@ def _read_file(path: Path) -> Photograph:
             if is_heic(path):
                 support_heic(path)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            Image.init()
+            with Image.open(path, formats=[known for known in _FORMATS if known in Image.OPEN]) as image:
                 return _decode(image, name)
     except (ImageError, MissingDependencyError):
         raise

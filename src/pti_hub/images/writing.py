@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,20 +46,39 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         MissingDependencyError: The suffix is one of HEIC, and pillow-heif is not installed.
     """
     require_rgb(image)
-    file_format = check_suffix(path, STILL)
+    check_suffix(path, STILL)
+    with _replaced_picture(Path(path)) as partial:
+        partial.write_bytes(encode_image(image, Path(path).suffix))
+
+
+def encode_image(image: Image.Image, suffix: str) -> bytes:
+    """The content of the file that `save_image` writes.
+
+    Args:
+        image: As in `save_image`.
+        suffix: A suffix of `STILL`.
+
+    Raises:
+        ImageError: The picture is not RGB, or the suffix is not supported.
+        MissingDependencyError: The suffix is one of HEIC, and pillow-heif is not installed.
+    """
+    require_rgb(image)
+    file_format = check_suffix(f"picture{suffix}", STILL)
     if file_format == "HEIF":
-        support_heic(Path(path))
+        support_heic(Path(f"picture{suffix}"))
     options = _options(image, file_format)
     if image.info.get("grey"):
         image = image.convert("L")
-    with _replaced_picture(Path(path)) as partial:
-        try:
-            image.save(partial, format=file_format, **options)
-        except OSError:
-            if not options.get("progressive"):
-                raise
-            # Pillow's buffer is too small for some progressive files; a full disk fails again.
-            image.save(partial, format=file_format, **(options | {"progressive": False}))
+    content = io.BytesIO()
+    try:
+        image.save(content, format=file_format, **options)
+    except OSError:
+        if not options.get("progressive"):
+            raise
+        # Pillow's buffer is too small for some progressive files.
+        content = io.BytesIO()
+        image.save(content, format=file_format, **(options | {"progressive": False}))
+    return content.getvalue()
 
 
 def side_by_side(images: Sequence[Image.Image], height: int = 256) -> Image.Image:

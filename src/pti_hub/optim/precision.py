@@ -10,7 +10,8 @@ import torch
 def mixed_precision(device: torch.device, wanted: bool = True) -> AbstractContextManager[None]:
     """Autocast to bfloat16 on devices that compute it natively; elsewhere nothing changes.
 
-    For gradients in loops. Metrics that are reported and pictures that are shown are computed outside.
+    For gradients in loops, and drafts of pictures. Metrics that are reported and pictures that are saved are computed
+    outside.
 
     Args:
         device: Where the networks are.

@@ -4,6 +4,7 @@ from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.convert import convert
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.pipeline import PTIPipeline
+from pti_hub.pipelines.portraits import Portrait, put_back
 from pti_hub.pipelines.presets import PRESETS
 from pti_hub.pipelines.pretrained import DEFAULT_CHECKPOINT, KNOWN_CHECKPOINTS
 from pti_hub.pipelines.run_folder import RunFolder
@@ -18,6 +19,8 @@ __all__ = [
     "Components",
     "PTIOutput",
     "PTIPipeline",
+    "Portrait",
     "RunFolder",
     "convert",
+    "put_back",
 ]

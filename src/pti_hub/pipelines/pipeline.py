@@ -27,8 +27,9 @@ from pti_hub.pipelines.inputs import Target, name_photographs, read_face, read_t
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
+from pti_hub.pipelines.portraits import Portrait, put_back
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.pipelines.rendering import EditedFace, apply_edits, put_back, render, walk
+from pti_hub.pipelines.rendering import apply_edits, render, walk
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
 from pti_hub.pipelines.scenes import SUBJECT, EditsByFace, ImageOrIdentity, read_scenes, run_folder_of
 from pti_hub.projectors import Projection
@@ -80,8 +81,9 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             seed: Seed of everything random.
             run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill and
                 gives the same bits. Several photographs, and faces that were chosen, have numbered folders inside it.
-            callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU:
-                on an accelerator that costs a synchronisation per step.
+            callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …, "picture": …}`; see
+                `StepEndCallback`. On an accelerator that costs a synchronisation per step. An exception that it raises
+                ends the work.
 
         Returns:
             Whole photographs, in order, and pictures, metrics and personalisations, one per face or identity.
@@ -95,7 +97,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         scenes = read_scenes(self, items, edit, photograph, align, face)
         progress, output = Progress(self.progress_bar_config, callback_on_step_end), PTIOutput()
         for i, scene in enumerate(scenes):
-            faces: list[EditedFace] = []
+            faces: list[tuple[Portrait, Image.Image]] = []
             for subject in scene.subjects:
                 learned = subject.source
                 if isinstance(learned, Target):
@@ -104,19 +106,16 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                     run = run_folder_of(run_folder, scenes, i, subject)
                     learned = personalize(self, {SUBJECT: learned}, seed, progress, run)
                 # 3. Edit: G(w_p + a·d; θ*).
-                weights, pivot = add_deltas(self.generator, learned.deltas), self._pivot(learned, subject.name)
-                reconstruction = render(self.generator, weights, pivot)
-                known = self.measurements(learned)
-                styled, ws, applied = apply_edits(self, weights, pivot, subject.edits, known)
-                edited = render(self.generator, styled, ws) if applied else reconstruction
-                output.add(edited, reconstruction, applied, learned.metrics.get(subject.name, {}), learned)
+                portrait = Portrait(self, learned, subject.name)
+                edited, applied = portrait.edited(subject.edits)
+                metrics = learned.metrics.get(subject.name, {})
+                output.add(edited, portrait.reconstruction, applied, metrics, learned)
                 if scene.photograph is not None:
-                    projection = render(self.generator, {}, pivot)
-                    faces.append(EditedFace(learned.placements[subject.name], projection, reconstruction, edited))
-                    output.projection.append(projection)
+                    faces.append((portrait, edited))
+                    output.projection.append(portrait.projection)
             # 4. Home: the whole photograph, changed only where the edits changed its faces.
             if scene.photograph is not None:
-                output.photographs.append(put_back(self, scene.photograph, faces))
+                output.photographs.append(put_back(scene.photograph, faces))
         return output
 
     def invert(

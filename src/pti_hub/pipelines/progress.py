@@ -12,7 +12,11 @@ from tqdm.auto import tqdm
 from pti_hub.optim import StepCallback, process_state
 
 StepEndCallback = Callable[[int, dict[str, Any]], None]
-"""Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU."""
+"""Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU.
+
+The stages `"project"` and `"tune"` add `"picture"`: what the generator painted in this step, `[1, 3, r, r]` in about
+[-1, 1], on its device; r can be less than the generator's resolution. A step on several photographs has the last one's.
+"""
 
 
 class Progress:
@@ -49,7 +53,7 @@ class Progress:
                 if not bar.disable and step % 10 == 0:
                     bar.set_postfix({shown: f"{metrics[shown].item():.3f}"}, refresh=False)
                 if self._callback is not None:
-                    values = {key: value.item() for key, value in metrics.items()}
+                    values = {key: value.item() if value.ndim == 0 else value for key, value in metrics.items()}
                     self._callback(first_step + step, {"stage": name, **values})
 
             yield on_step

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -13,35 +12,22 @@ from torch import Tensor
 
 from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, MeasuredEdit, StyleEdit, YawEdit
 from pti_hub.errors import FaceError
-from pti_hub.faces import MEASURES, Compositor, Measure, Placement, find_occluders
+from pti_hub.faces import MEASURES, Measure
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
-from pti_hub.images import Photograph, to_pil
+from pti_hub.images import to_pil
 from pti_hub.logging import get_logger
-from pti_hub.optim import reused_memory
+from pti_hub.optim import mixed_precision, reused_memory
 from pti_hub.pipelines.components import Components, Measurements
 from pti_hub.storage import tensor_digest
 
 
-@dataclass(frozen=True, eq=False)
-class EditedFace:
-    """A face and the place in the photograph where its edit goes.
-
-    Attributes:
-        placement: Where in the photograph the face lies.
-        projection: G(w_p; θ).
-        reconstruction: G(w_p; θ*).
-        edited: G(w_p + a·d; θ*); the reconstruction itself where there is no edit.
-    """
-
-    placement: Placement
-    projection: Image.Image
-    reconstruction: Image.Image
-    edited: Image.Image
-
-
 @torch.no_grad()
 def render(
-    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, resolution: int | None = None
+    generator: Generator,
+    weights: Mapping[str, Tensor],
+    ws: Tensor,
+    resolution: int | None = None,
+    is_draft: bool = False,
 ) -> Image.Image:
     """The picture G(ws; θ*).
 
@@ -50,31 +36,11 @@ def render(
         weights: θ* by parameter name; weights that are not named are the generator's own.
         ws: `[1, w_dim]` or `[1, num_ws, w_dim]`.
         resolution: Height and width in pixels, where less than the full size is enough.
+        is_draft: Whether rounding errors, of half a grey level on average, are a price for less time.
     """
     size = None if resolution is None else min(resolution, generator.resolution)
-    with reused_memory():
+    with reused_memory(), mixed_precision(ws.device, is_draft):
         return to_pil(tuned_synthesis(generator, weights, broadcast_ws(generator, ws), resolution=size))[0]
-
-
-def put_back(components: Components, photograph: Photograph, faces: Sequence[EditedFace]) -> Image.Image:
-    """The whole photograph, changed only where an edit changed a face; what lies before a face stays as it is.
-
-    Args:
-        components: The pipeline.
-        photograph: The photograph.
-        faces: Its faces. Where squares overlap, the smaller face, which is farther away, is put back first.
-    """
-    picture = photograph.picture
-    for face in sorted(faces, key=lambda face: face.placement.side):
-        if face.edited is face.reconstruction:
-            continue
-        occluded = None
-        if components.aligns_faces:
-            occluded = find_occluders(components.projector_perceptual, face.reconstruction, face.projection)
-        if occluded is not None:
-            get_logger(__name__).info("something lies before a face, such as a hand: the edit leaves it as it is")
-        picture = Compositor(picture, face.placement.quad, face.reconstruction, occluded)(face.edited)
-    return photograph.with_edit(picture)
 
 
 def apply_edits(

@@ -114,7 +114,7 @@ class WProjector:
                 spread = generator.w_std * cfg.noise_factor * max(0.0, 1 - t / cfg.noise_ramp) ** 2
                 w_near = w + torch.randn(w.shape, generator=random).to(w.device) * spread
                 # 4. L_LPIPS(x, G(w, n)) + λ_n L_n(n)
-                distance = distance_to(w_near, noise)
+                distance, picture = distance_to(w_near, noise)
                 loss = distance + cfg.noise_weight * noise_regularization(learned_noise)
                 if step % _CHECK_INTERVAL == 0 or step == cfg.num_steps - 1:
                     # Waits for the device, hence seldom.
@@ -129,7 +129,7 @@ class WProjector:
                 # 5. Noise stays noise: zero mean, unit variance.
                 normalize_noise(learned_noise)
                 if on_step is not None:
-                    on_step(step, {"lpips": distance.detach()})
+                    on_step(step, {"lpips": distance.detach(), "picture": picture.detach()})
         if not torch.isfinite(w).all():
             # The last step came after the last check.
             return self._best(generator, state, "ended in NaN")
@@ -156,8 +156,10 @@ class WProjector:
 
 def _distance(
     config: WProjectorConfig, generator: Generator, perceptual: LPIPS, target: Tensor
-) -> Callable[[Tensor, list[Tensor]], Tensor]:
-    """L_LPIPS(x, G(w, n)) as a function of w and n, at the configuration's resolution, with the target's features kept.
+) -> Callable[[Tensor, list[Tensor]], tuple[Tensor, Tensor]]:
+    """L_LPIPS(x, G(w, n)) and G(w, n) as a function of w and n, at the configuration's resolution.
+
+    The target's features are computed once.
 
     Args:
         config: Hyper-parameters.
@@ -172,12 +174,12 @@ def _distance(
     with mixed_precision(device):
         features = perceptual.target_features(F.interpolate(target, size=(size, size), mode="area"))
 
-    def distance_to(w: Tensor, noise: list[Tensor]) -> Tensor:
+    def distance_to(w: Tensor, noise: list[Tensor]) -> tuple[Tensor, Tensor]:
         with mixed_precision(device):
             picture = tuned_synthesis(generator, theta, w, noise=noise, resolution=rendered)
             if rendered != size:
                 picture = F.interpolate(picture, size=(size, size), mode="area")
-            return perceptual(picture, features).sum()
+            return perceptual(picture, features).sum(), picture
 
     return distance_to
 

@@ -91,6 +91,8 @@ class TuningLoop:
         self.stopped: str | None = None
         # Who is not good enough yet, and how far each photograph is.
         self._waiting, self._distances = list(range(self.count)), [1.0] * self.count
+        # The last picture and its place in its batch, for whoever watches.
+        self._painted = (0, targets[0])
 
     def _optimizer(self, bases: Mapping[str, Eigenbasis]) -> torch.optim.Optimizer:
         cfg = self.config
@@ -115,13 +117,13 @@ class TuningLoop:
                 bases[name] = Eigenbasis(*(broadcast(getattr(basis, side)) for side in _SIDES))
         return bases
 
-    def _loss(self, i: int) -> tuple[Tensor, Losses]:
-        """L_LPIPS(x_i, x_i^p) + λ_L2 L_L2(x_i, x_i^p) with x_i^p = G(w_i; θ*), and its parts."""
+    def _loss(self, i: int) -> tuple[Tensor, Losses, Tensor]:
+        """L_LPIPS(x_i, x_i^p) + λ_L2 L_L2(x_i, x_i^p), its parts, and x_i^p = G(w_i; θ*)."""
         cfg = self.config
         with mixed_precision(self.device, cfg.rounds_activations):
             picture = tuned_synthesis(self.generator, self.theta, self.ws[i])  # [1, 3, R, R]
         losses = self.losses[i](picture.float())
-        return cfg.lpips_weight * (losses.lpips + losses.around) + cfg.l2_weight * losses.l2, losses
+        return cfg.lpips_weight * (losses.lpips + losses.around) + cfg.l2_weight * losses.l2, losses, picture
 
     def run(self, checkpoint: LoopCheckpoint | None) -> None:
         """Take rounds of steps until all photographs are good enough, or there are no rounds left.
@@ -211,12 +213,13 @@ class TuningLoop:
         z = torch.randn(len(batch), samples, self.generator.z_dim, generator=random)  # [B, N_r, z_dim]
         rows = torch.zeros(len(batch), 3, device=self.device)
         for k in range(self.rank, len(batch), self.processes):
-            loss, losses = self._loss(batch[k])
+            loss, losses, picture = self._loss(batch[k])
             (loss / len(batch)).backward()
             for z_r in z[k]:
                 w = self.ws[batch[k]].detach()
                 self._accumulate_locality(w, z_r[None], self.locality_weight / samples / len(batch))
             rows[k] = torch.stack([loss, losses.lpips, losses.l2]).detach()
+            self._painted = (k, picture.detach())
         return rows
 
     def _accumulate_locality(self, w: Tensor, z: Tensor, weight: float) -> None:
@@ -235,7 +238,9 @@ class TuningLoop:
         self.state.optimizer.zero_grad(set_to_none=True)
         for k in range(self.rank, len(batch), self.processes):
             if self.on_step is not None:
-                self.on_step(self.updates + k, {"lpips": rows[k, 1], "mse": rows[k, 2]})
+                number, picture = self._painted
+                shown = {"picture": picture} if k == number else {}
+                self.on_step(self.updates + k, {"lpips": rows[k, 1], "mse": rows[k, 2], **shown})
         self.updates += len(batch)
 
 

@@ -1,0 +1,165 @@
+"""The page's components, from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import gradio as gr
+
+from pti_hub.app.components import Comparison, Picture
+
+STRONGEST = 3.0
+"""Largest strength of a slider."""
+
+GROUPS = (
+    {"Expression": ("smile", "mouth_open", "eyes_open", "surprised", "angry", "sad")},
+    {"Age and features": ("age", "gender", "beard", "brows", "glasses", "lipstick")},
+    {"Hair": ("hair_light", "grey_hair", "long_hair", "curly", "bangs"), "Head": ("pose", "pitch")},
+)
+"""Edits that belong together, by title, one dictionary per column; what is in no group has a column of its own."""
+
+_HEIGHT = 460
+
+_PRIVACY = (
+    "What is published: the weights that were learned and the latents of the face, with which anybody who may see the "
+    "repository can paint this face. The photograph itself is not published. Without the tick below everybody may see "
+    "it. The token is used once and not kept."
+)
+
+
+class Layout:
+    """The components that events read and write.
+
+    Args:
+        edits: Names of the edits that have a slider.
+        has_faces: Whether photographs are of faces, which can be chosen.
+        is_local: Whether everyone at the page works on this machine.
+        has_example: Whether there is a photograph to try the page with.
+
+    Attributes:
+        sliders: By the name of the edit.
+    """
+
+    def __init__(self, edits: Sequence[str], has_faces: bool, is_local: bool, has_example: bool) -> None:
+        self.sliders: dict[str, gr.Slider] = {}
+        where = "on this machine" if is_local else "on this server"
+        gr.Markdown(
+            f"# PTI Hub\nEdit a face in your own photograph. It stays {where}, in memory, until you close the page."
+        )
+        self.note = gr.HTML("", elem_id="note")
+        self._opening(has_example)
+        self._choosing(has_faces)
+        self._learning()
+        with gr.Column(visible=False, elem_id="editing") as self.editing:
+            self.who = gr.Radio([], label="3. Who is edited", elem_id="who")
+            self._comparing()
+            self._sliding(edits)
+        self._keeping(edits, is_local)
+
+    def _opening(self, has_example: bool) -> None:
+        with gr.Column(elem_id="opening") as self.opening:
+            self.file = gr.File(
+                label="1. Photograph: drop it here, or click to choose it", file_types=["image", ".heic", ".heif"]
+            )
+            self.example = gr.Button("Try it with an example", visible=has_example, elem_id="example")
+            with gr.Accordion("Take a picture with the camera", open=False):
+                self.camera = gr.Image(sources=["webcam"], type="filepath", label="Camera")
+
+    def _choosing(self, has_faces: bool) -> None:
+        with gr.Accordion("Photograph and faces", visible=False, elem_id="choosing") as self.choosing:
+            hint = "Click the faces to edit" if has_faces else "The picture"
+            self.numbered = _picture(hint, 420, "numbered")
+            self.chosen = gr.CheckboxGroup([], label="2. Faces to personalise", visible=has_faces, elem_id="chosen")
+            with gr.Row():
+                self.learn = gr.Button("Personalise", variant="primary", elem_id="learn")
+                self.other = gr.Button("Another photograph", elem_id="other")
+
+    def _learning(self) -> None:
+        with gr.Column(visible=False, elem_id="learning") as self.learning:
+            self.progress = gr.HTML("", elem_id="progress")
+            self.nearer = _picture("The generator's picture", 260, "nearer")
+            self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
+
+    def _comparing(self) -> None:
+        with gr.Row():
+            with gr.Column(min_width=320):
+                self.compared = Comparison(
+                    label="Before and after: pull the handle",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    height=_HEIGHT,
+                    elem_id="compared",
+                )
+                self.download = gr.HTML("", elem_id="download")
+            with gr.Column(min_width=320, elem_id="beside"):
+                self.face = _picture("The face alone", _HEIGHT, "face")
+
+    def _sliding(self, edits: Sequence[str]) -> None:
+        known = {name for columns in GROUPS for names in columns.values() for name in names}
+        others = {"More": tuple(name for name in edits if name not in known)}
+        with gr.Row():
+            for groups in (*GROUPS, others):
+                there = {title: [name for name in names if name in edits] for title, names in groups.items()}
+                if any(there.values()):
+                    with gr.Column(min_width=260):
+                        self._groups(there)
+            with gr.Column(min_width=260):
+                self.lines = gr.Textbox(
+                    label="Edits, in order",
+                    info="One per line, by name or in words: smile=1.5, pose=10deg, mix:seed42, a person with a beard",
+                    lines=4,
+                    max_lines=12,
+                    elem_id="lines",
+                )
+                with gr.Row():
+                    self.apply = gr.Button("Apply", variant="primary", min_width=80, elem_id="apply")
+                    self.reset = gr.Button("Reset", min_width=80, elem_id="reset")
+
+    def _groups(self, groups: Mapping[str, Sequence[str]]) -> None:
+        for title, names in groups.items():
+            if names:
+                with gr.Accordion(title):
+                    for name in names:
+                        self.sliders[name] = gr.Slider(
+                            *(-STRONGEST, STRONGEST, 0.0), step=0.1, label=readable(name), elem_id=f"edit-{name}"
+                        )
+
+    def _keeping(self, edits: Sequence[str], is_local: bool) -> None:
+        with gr.Accordion("People: load, save, animate, publish", open=False, elem_id="people"):
+            with gr.Tab("Load"):
+                sources = "Repository on the Hub, or a folder" if is_local else "Repository on the Hub"
+                self.source = gr.Textbox(label=sources, placeholder="me/ada", elem_id="source")
+                self.load = gr.Button("Load", elem_id="load")
+                self.archive_in = gr.File(label="Or a ZIP file that was saved here", file_types=[".zip"])
+            with gr.Tab("Save"):
+                gr.Markdown("A ZIP file of 1 to 2 MB with what was learned, without the photograph.")
+                self.save = gr.Button("Save who is edited", elem_id="save")
+                self.saved = gr.HTML("")
+            with gr.Tab("Animate"):
+                names = [(readable(name), name) for name in edits]
+                self.walked = gr.Dropdown(names, label="Edit", value=edits[0] if edits else None, elem_id="walked")
+                self.farthest = gr.Slider(0.5, STRONGEST, 1.5, step=0.5, label="As far as", elem_id="farthest")
+                self.animate = gr.Button("Animate", elem_id="animate")
+                self.animation = gr.HTML("")
+            with gr.Tab("Publish"):
+                gr.Markdown(_PRIVACY)
+                self.repository = gr.Textbox(label="Repository", placeholder="me/ada", elem_id="repository")
+                self.token = gr.Textbox(
+                    label="Token with write access", type="password", html_attributes=_no_memory(), elem_id="token"
+                )
+                self.private = gr.Checkbox(True, label="Private: only you may see it", elem_id="private")
+                self.publish = gr.Button("Publish who is edited", elem_id="publish")
+                self.published = gr.HTML("")
+
+
+def readable(name: str) -> str:
+    """An edit's name as a label."""
+    return name.replace("_", " ").capitalize()
+
+
+def _picture(label: str, height: int, elem_id: str) -> Picture:
+    return Picture(label=label, interactive=False, buttons=[], height=height, elem_id=elem_id)
+
+
+def _no_memory() -> gr.InputHTMLAttributes:
+    return gr.InputHTMLAttributes(autocomplete="off", spellcheck=False)

@@ -1,0 +1,335 @@
+"""The page: what happens when a person does something."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from pti_hub.app import people
+from pti_hub.app.components import animation, link, note, progress_bar
+from pti_hub.app.edit_lines import read_lines, strength_of
+from pti_hub.app.layout import Layout
+from pti_hub.app.studio import Studio
+from pti_hub.app.tuning import Report
+from pti_hub.app.visits import Visit
+from pti_hub.errors import PTIError, one_line
+from pti_hub.images import save_image
+from pti_hub.logging import get_logger
+
+_DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
+"""Events that compute wait for one another: one job at a time."""
+
+Updates = dict[Any, Any]
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """The page of a studio."""
+    with gr.Blocks(title="PTI Hub", analytics_enabled=False, delete_cache=(60, 600)) as page:
+        has_example = importlib.util.find_spec("skimage") is not None
+        settings, faces = studio.settings, studio.pipe.aligns_faces
+        layout = Layout(studio.edits, faces, settings.is_local, has_example)
+        events = _Events(studio, layout)
+        events.connect(page)
+    return page
+
+
+class _Events:
+    """Handlers, which know a visit by gradio's session, and their connections."""
+
+    def __init__(self, studio: Studio, layout: Layout) -> None:
+        self.studio, self.layout = studio, layout
+
+    def connect(self, page: gr.Blocks) -> None:
+        """Connect components and handlers."""
+        ui, on = self.layout, self._on
+        page.load(on(self._enter), None, [ui.who, ui.choosing, ui.editing, ui.note, *self._edited()], **_DEVICE)
+        page.unload(self._leave)
+        opened = [ui.file, ui.camera, ui.note, ui.opening, ui.choosing, ui.numbered, ui.chosen, ui.editing]
+        ui.file.upload(on(self._open), ui.file, opened, **_DEVICE)
+        ui.camera.input(on(self._open), ui.camera, opened, **_DEVICE)
+        ui.example.click(on(self._open_example), None, opened, **_DEVICE)
+        ui.numbered.select(on(self._click), ui.chosen, ui.chosen, queue=False)
+        ui.other.click(on(self._another), None, [ui.opening, ui.choosing, ui.note], queue=False)
+        ui.learn.click(
+            on(self._learn),
+            ui.chosen,
+            [ui.learning, ui.choosing, ui.progress, ui.nearer, ui.note, ui.who, ui.editing, *self._edited()],
+            show_progress="hidden",
+            **_DEVICE,
+        )
+        ui.stop.click(on(self._stop), None, ui.progress, queue=False)
+        self._connect_edits()
+        self._connect_people()
+
+    def _edited(self) -> list[Any]:
+        """What shows the edits of a face."""
+        ui = self.layout
+        return [ui.lines, *ui.sliders.values(), ui.face, ui.compared, ui.download]
+
+    def _connect_edits(self) -> None:
+        ui, on = self.layout, self._on
+        sliders = list(ui.sliders.values())
+        quiet: dict[str, Any] = {"show_progress": "hidden", **_DEVICE}
+        shown = [ui.lines, ui.face, ui.note]
+        whole = [ui.compared, ui.face, ui.download]
+        gr.on(
+            [slider.input for slider in sliders],
+            on(self._slide),
+            [ui.who, *sliders],
+            shown,
+            trigger_mode="always_last",
+            **quiet,
+        )
+        gr.on(
+            [slider.release for slider in sliders],
+            on(self._compare),
+            [ui.who, *sliders],
+            whole,
+            trigger_mode="always_last",
+            **quiet,
+        )
+        everything = [*self._edited(), ui.note]
+        ui.who.input(on(self._show), ui.who, everything, **quiet)
+        ui.apply.click(on(self._write), [ui.who, ui.lines], everything, **quiet)
+        ui.lines.submit(on(self._write), [ui.who, ui.lines], everything, **quiet)
+        ui.reset.click(on(self._reset), ui.who, everything, **quiet)
+
+    def _connect_people(self) -> None:
+        ui, on = self.layout, self._on
+        met = [ui.note, ui.who, ui.choosing, ui.editing, *self._edited()]
+        ui.load.click(on(self._load), ui.source, met, **_DEVICE)
+        ui.archive_in.upload(on(self._load_archive), ui.archive_in, [ui.archive_in, *met], **_DEVICE)
+        ui.save.click(on(self._save), ui.who, ui.saved, **_DEVICE)
+        ui.animate.click(on(self._animate), [ui.who, ui.walked, ui.farthest], ui.animation, **_DEVICE)
+        ui.publish.click(
+            on(self._publish),
+            [ui.who, ui.repository, ui.token, ui.private],
+            [ui.published, ui.token],
+            concurrency_id="hub",
+        )
+
+    # Coming and going
+
+    def _enter(self, visit: Visit) -> Updates:
+        loaded = self.studio.pipe.personalization
+        if loaded is None:
+            return {self.layout.who: gr.skip()}
+        return self._meet(visit, people.welcome(self.studio, visit, loaded))
+
+    def _leave(self, request: gr.Request) -> None:
+        self.studio.visits.end(str(request.session_hash))
+
+    # A photograph
+
+    def _open(self, visit: Visit, path: str | None) -> Updates:
+        ui = self.layout
+        if path is None:
+            return {ui.note: gr.skip()}
+        with _taken(path) as file:
+            self.studio.open(visit, file, file.name)
+        address = self.studio.numbered(visit)
+        labels = [(f"Face {i}", i) for i in range(len(visit.faces))]
+        first = [0] if len(labels) == 1 else []
+        return {
+            **{ui.file: None, ui.camera: None, ui.note: note(self._found(visit))},
+            **{ui.opening: gr.update(visible=False), ui.numbered: address},
+            ui.chosen: gr.update(choices=labels, value=first),
+            ui.choosing: gr.update(visible=True, open=True),
+            ui.editing: gr.update(visible=False),
+        }
+
+    def _found(self, visit: Visit) -> str:
+        count = len(visit.faces)
+        if not self.studio.pipe.aligns_faces:
+            return ""
+        return "One face was found." if count == 1 else f"{count} faces were found. Choose one or more."
+
+    def _open_example(self, visit: Visit) -> Updates:
+        from skimage.data import astronaut
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "astronaut.png"
+            save_image(Image.fromarray(astronaut()), path)
+            return self._open(visit, str(path))
+
+    def _click(self, visit: Visit, event: gr.SelectData, chosen: list[int]) -> Updates:
+        """A click on a face chooses it, or no longer if it was chosen."""
+        x, y = (float(place) * visit.scale for place in event.index)
+        for number, face in enumerate(visit.faces):
+            left, top, right, bottom = face.box
+            if left <= x < right and top <= y < bottom:
+                chosen = [n for n in chosen if n != number] if number in chosen else sorted([*chosen, number])
+        return {self.layout.chosen: chosen}
+
+    def _another(self, visit: Visit) -> Updates:
+        ui = self.layout
+        return {ui.opening: gr.update(visible=True), ui.choosing: gr.update(visible=False), ui.note: ""}
+
+    # Learning
+
+    def _learn(self, visit: Visit, numbers: list[int]) -> Iterator[Updates]:
+        ui, studio = self.layout, self.studio
+        count, done = max(1, len(numbers)), []
+        start = Report(numbers[0] if numbers else 0, "faces")
+        yield {
+            **{ui.learning: gr.update(visible=True), ui.choosing: gr.update(visible=False), ui.nearer: None},
+            **{ui.progress: progress_bar(start, 1, count), ui.note: ""},
+        }
+        try:
+            for item in studio.learn(visit, numbers):
+                if isinstance(item, str):
+                    done.append(item)
+                    continue
+                updates: Updates = {ui.progress: progress_bar(item, len(done) + 1, count)}
+                if item.picture is not None:
+                    updates[ui.nearer] = studio.show(visit, "nearer", item.picture)
+                yield updates
+        except Exception:
+            yield self._learned()
+            raise
+        said = "Stopped." if visit.stop.is_set() else ""
+        yield {**self._learned(), ui.note: note(said)}
+        if done and not visit.is_gone:
+            yield {**self._meet(visit, done), ui.note: note(said or "Done: move a slider.")}
+
+    def _learned(self) -> Updates:
+        ui = self.layout
+        return {ui.learning: gr.update(visible=False), ui.choosing: gr.update(visible=True)}
+
+    def _stop(self, visit: Visit) -> Updates:
+        visit.stop.set()
+        return {self.layout.progress: note("Stopping after this step …")}
+
+    # Editing
+
+    def _meet(self, visit: Visit, new: Sequence[str]) -> Updates:
+        """Show people who have just become known."""
+        ui = self.layout
+        return {
+            ui.who: gr.update(choices=list(visit.portraits), value=new[0], visible=len(visit.portraits) > 1),
+            ui.choosing: gr.update(open=False),
+            ui.editing: gr.update(visible=True),
+            **self._show(visit, new[0]),
+        }
+
+    def _show(self, visit: Visit, who: str) -> Updates:
+        """Everything about one face."""
+        ui, lines = self.layout, visit.lines.get(who, [])
+        with self.studio.remarks.heard() as heard:
+            updates: Updates = {
+                ui.lines: "\n".join(lines),
+                **{slider: strength_of(lines, name) for name, slider in ui.sliders.items()},
+                **self._whole(visit, who),
+            }
+        return {**updates, ui.note: note("; ".join(heard))}
+
+    def _whole(self, visit: Visit, who: str) -> Updates:
+        ui = self.layout
+        compared = self.studio.compare(visit, who)
+        what = "photograph" if visit.is_home(who) else "picture"
+        return {
+            ui.compared: (compared.before, compared.after),
+            ui.face: compared.face,
+            ui.download: link(compared.file, f"Download the {what}"),
+        }
+
+    def _slide(self, visit: Visit, who: str, *strengths: float) -> Updates:
+        ui, before = self.layout, visit.lines.get(who)
+        lines = self.studio.slide(visit, who, dict(zip(ui.sliders, strengths, strict=True)))
+        if lines == before:
+            return {ui.note: gr.skip()}
+        with self.studio.remarks.heard() as heard:
+            face = self.studio.preview(visit, who)
+        return {ui.face: face, ui.lines: "\n".join(lines), ui.note: note("; ".join(heard))}
+
+    def _compare(self, visit: Visit, who: str, *strengths: float) -> Updates:
+        self.studio.slide(visit, who, dict(zip(self.layout.sliders, strengths, strict=True)))
+        return self._whole(visit, who)
+
+    def _write(self, visit: Visit, who: str, text: str) -> Updates:
+        lines = read_lines(text)
+        self.studio.check(visit, lines)
+        visit.lines[who] = lines
+        return self._show(visit, who)
+
+    def _reset(self, visit: Visit, who: str) -> Updates:
+        visit.lines[who] = []
+        return self._show(visit, who)
+
+    # People
+
+    def _load(self, visit: Visit, source: str) -> Updates:
+        return self._meet(visit, people.load(self.studio, visit, source))
+
+    def _load_archive(self, visit: Visit, path: str | None) -> Updates:
+        if path is None:
+            return {self.layout.note: gr.skip()}
+        with _taken(path) as file:
+            return {self.layout.archive_in: None, **self._meet(visit, people.load_archive(self.studio, visit, file))}
+
+    def _save(self, visit: Visit, who: str) -> Updates:
+        address = people.archive(self.studio, visit, who)
+        return {self.layout.saved: link(address, f"Download {who}")}
+
+    def _animate(self, visit: Visit, who: str, name: str, farthest: float) -> Updates:
+        return {self.layout.animation: animation(*people.animate(self.studio, visit, who, name, farthest))}
+
+    def _publish(self, visit: Visit, who: str, repository: str, token: str, is_private: bool) -> Updates:
+        address = people.publish(visit, who, repository, token, is_private)
+        return {self.layout.published: note(f"Published: {address}"), self.layout.token: ""}
+
+    def _on(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler as gradio calls it: with the visit in place of the request, and errors as one line."""
+
+        def visit_of(request: gr.Request) -> Visit:
+            return self.studio.visits.of(str(request.session_hash))
+
+        # gradio looks at annotations and at the kind of function, so each kind has its own.
+        def answer(request: gr.Request, *args: Any) -> Any:
+            with _explained():
+                return handler(visit_of(request), *args)
+
+        def answer_click(request: gr.Request, event: gr.SelectData, *args: Any) -> Any:
+            with _explained():
+                return handler(visit_of(request), event, *args)
+
+        def stream(request: gr.Request, *args: Any) -> Any:
+            with _explained():
+                yield from handler(visit_of(request), *args)
+
+        if inspect.isgeneratorfunction(handler):
+            return stream
+        return answer_click if "event" in inspect.signature(handler).parameters else answer
+
+
+@contextmanager
+def _taken(path: str) -> Iterator[Path]:
+    """An uploaded file, which is gone from the disk afterwards."""
+    file = Path(path)
+    try:
+        yield file
+    finally:
+        shutil.rmtree(file.parent, ignore_errors=True)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """The package's errors as a line in the page; any other error is told to the log alone."""
+    try:
+        yield
+    except PTIError as error:
+        raise gr.Error(one_line(error), print_exception=False) from None
+    except gr.Error:
+        raise
+    except Exception as error:
+        get_logger(__name__).error("the page met an error", exc_info=True)
+        raise gr.Error(f"this did not work ({type(error).__name__}); the server's log says more") from None

@@ -1,0 +1,284 @@
+"""What the page does, without the page: open a photograph, personalise its faces, edit them, compare."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from pti_hub.app.edit_lines import strength_of, with_strength
+from pti_hub.app.gpu import learner
+from pti_hub.app.pictures import Pictures
+from pti_hub.app.settings import Settings
+from pti_hub.app.tuning import Learned, Report
+from pti_hub.app.visits import Visit, Visits
+from pti_hub.edits import AnyEdit, AppliedEdit
+from pti_hub.errors import FaceError, ImageError, InputError
+from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
+from pti_hub.images import STILL, Photograph, encode_image, read_photograph
+from pti_hub.logging import get_logger
+from pti_hub.pipelines import Portrait, PTIPipeline, put_back
+from pti_hub.pipelines.scenes import SUBJECT
+
+PREVIEW = 512
+"""Height and width of the face while a slider moves, in pixels."""
+
+_SHOWN_PIXELS = 4_000_000
+"""Pictures are shown with so many pixels at most; the download has all."""
+
+WHOLE = "the picture"
+"""What the page calls the subject of a picture in which no face is looked for."""
+
+
+class Compared(NamedTuple):
+    """Addresses of what came of all edits.
+
+    Attributes:
+        before: The picture without edits.
+        after: The picture with them.
+        face: The edited face alone, at full size.
+        file: The edited picture as a file to download.
+    """
+
+    before: str
+    after: str
+    face: str
+    file: str
+
+
+class Studio:
+    """Does the work of all visits on one pipeline.
+
+    Args:
+        pipe: The pipeline; people whom it has loaded can be edited by every visitor.
+        settings: What is allowed.
+
+    Attributes:
+        pictures: What is shown and offered.
+        visits: All open pages.
+        remarks: What visitors are to be told.
+    """
+
+    def __init__(self, pipe: PTIPipeline, settings: Settings) -> None:
+        self.pipe, self.settings = pipe, settings
+        self.pictures = Pictures()
+        self.visits = Visits(settings, self.pictures)
+        self._learn = learner(pipe)
+        self.remarks = Remarks()
+
+    @property
+    def edits(self) -> list[str]:
+        """Names of the edits that have a slider."""
+        return list(self.pipe.edits)
+
+    def open(self, visit: Visit, path: Path, name: str) -> None:
+        """Open a photograph and find its faces; what was open before is forgotten if this succeeds.
+
+        Args:
+            visit: Whose photograph it is.
+            path: The file.
+            name: What the file is called.
+
+        Raises:
+            ImageError: It can't be read, or is too large.
+            FaceError: There is no face in it.
+        """
+        photograph = read_photograph(path)
+        width, height = photograph.picture.size
+        if width * height > self.settings.megapixels * 1e6:
+            limit = self.settings.megapixels
+            raise ImageError(f"the photograph has {width}×{height} px; expected at most {limit} million pixels")
+        faces = FaceAnalyzer().detect(photograph.picture) if self.pipe.aligns_faces else []
+        if self.pipe.aligns_faces:
+            choose(faces, "all")
+        visit.close_photograph()
+        visit.photograph, visit.faces, visit.name = photograph, faces, Path(name).name
+
+    def show(self, visit: Visit, place: str, picture: Image.Image) -> str:
+        """Keep a picture for a place on the page.
+
+        Returns:
+            Address of the picture.
+        """
+        return self.pictures.put(visit.key, place, _jpeg(picture), "image/jpeg")
+
+    def numbered(self, visit: Visit) -> str:
+        """The open photograph with the numbers of its faces.
+
+        Returns:
+            Address of the picture.
+        """
+        photograph = _opened(visit)
+        drawn = draw_numbers(photograph.picture, visit.faces)
+        shown = _shown(drawn, 1_500_000)
+        visit.scale = drawn.width / shown.width
+        return self.show(visit, "numbered", shown)
+
+    def learn(self, visit: Visit, numbers: Sequence[int]) -> Iterator[Report | str]:
+        """Personalise faces of the open photograph, one after the other.
+
+        Args:
+            visit: Whose photograph is open.
+            numbers: Numbers of the faces; not used where no face is looked for.
+
+        Yields:
+            Reports, and what the page calls each face that is done. It ends early if the visit's `stop` is set.
+
+        Raises:
+            InputError: No face was chosen.
+        """
+        photograph = _opened(visit)
+        if visit.faces and not numbers:
+            raise FaceError("no face is chosen; choose at least one")
+        visit.stop.clear()
+        items = self._learn(photograph, sorted(numbers) if visit.faces else None)
+        try:
+            for item in items:
+                if visit.stop.is_set():
+                    return
+                if isinstance(item, Learned):
+                    who = f"Face {item.face}" if visit.faces else WHOLE
+                    visit.portraits[who] = Portrait(self.pipe, item.personalization, SUBJECT)
+                    visit.lines.setdefault(who, [])
+                    yield who
+                else:
+                    yield item
+        finally:
+            items.close()  # type: ignore[attr-defined]
+
+    def slide(self, visit: Visit, who: str, strengths: dict[str, float]) -> list[str]:
+        """Take over where the sliders of a face stand.
+
+        Returns:
+            The edits of the face, in order.
+        """
+        lines = visit.lines.get(who, [])
+        for name, strength in strengths.items():
+            if strength != strength_of(lines, name):
+                lines = with_strength(lines, name, strength)
+        visit.lines[who] = lines
+        return lines
+
+    def check(self, visit: Visit, lines: Sequence[str]) -> list[AnyEdit]:
+        """Look edits up.
+
+        Raises:
+            InputError: One is unknown or malformed.
+        """
+        return self.pipe.parse(list(lines), [portrait.personalization for portrait in visit.portraits.values()])
+
+    def preview(self, visit: Visit, who: str) -> str:
+        """The edited face, small and quick.
+
+        Returns:
+            Address of the picture.
+        """
+        portrait = portrait_of(visit, who)
+        size = min(PREVIEW, self.pipe.generator.resolution)
+        return self.show(visit, "face", portrait.draft(self._steps(visit, who), size))
+
+    def compare(self, visit: Visit, who: str) -> Compared:
+        """The photograph before and after all edits of all its faces; of people without a photograph, the face.
+
+        Returns:
+            Addresses of the pictures.
+        """
+        portrait_of(visit, who)
+        if visit.is_home(who):
+            photograph = _opened(visit)
+            homely = [other for other in visit.portraits if visit.is_home(other)]
+            edited = {one: self._edited(visit, one) for one in homely}
+            faces = [(visit.portraits[one], picture) for one, picture in edited.items()]
+            before, after, face = photograph.native, put_back(photograph, faces), edited[who]
+            stem, suffix = Path(visit.name).stem, Path(visit.name).suffix.lower()
+            name = f"{stem}_edited{suffix if suffix in STILL else '.png'}"
+        else:
+            before, after = visit.portraits[who].reconstruction, self._edited(visit, who)
+            face = after
+            name = f"{who}_edited.png"
+        put = self.pictures.put
+        return Compared(
+            put(visit.key, "before", lambda: _jpeg(_shown(before)), "image/jpeg"),
+            put(visit.key, "after", _jpeg(_shown(after)), "image/jpeg"),
+            self.show(visit, "face", face),
+            put(visit.key, "file", lambda: encode_image(after, Path(name).suffix), "application/octet-stream", name),
+        )
+
+    def _edited(self, visit: Visit, who: str) -> Image.Image:
+        return visit.portraits[who].edited(self._steps(visit, who))[0]
+
+    def _steps(self, visit: Visit, who: str) -> list[AppliedEdit]:
+        """The edits of a face; each is measured on the face without the others, so a slider moves nothing but its own.
+
+        Measured on what the edits before it leave, as a sequence on the command line is, every edit would have to be
+        measured again whenever another one changes.
+        """
+        return visit.portraits[who].steps(self.check(visit, visit.lines.get(who, [])))
+
+
+def portrait_of(visit: Visit, who: str | None) -> Portrait:
+    """Who is edited.
+
+    Raises:
+        InputError: Nobody of that name is there.
+    """
+    if who is None or who not in visit.portraits:
+        raise InputError("nobody is personalised yet; open a photograph and personalise a face, or load somebody")
+    return visit.portraits[who]
+
+
+class Remarks(logging.Filter):
+    """Keeps what the package warns of, such as a smile that goes no further, for the page of this thread's visitor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.local()
+        for handler in get_logger("pti_hub").handlers:
+            handler.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is for the log."""
+        heard: list[str] | None = getattr(self._thread, "heard", None)
+        if heard is None or record.levelno != logging.WARNING:
+            return True
+        if (text := str(getattr(record, "plain", record.getMessage()))) not in heard:
+            heard.append(text)
+        return False
+
+    @contextmanager
+    def heard(self) -> Iterator[list[str]]:
+        """What is warned of in this thread meanwhile."""
+        heard: list[str] = []
+        self._thread.heard = heard
+        try:
+            yield heard
+        finally:
+            self._thread.heard = None
+
+
+def _opened(visit: Visit) -> Photograph:
+    if visit.photograph is None:
+        raise InputError("no photograph is open; open one first")
+    return visit.photograph
+
+
+def _shown(picture: Image.Image, pixels: int = _SHOWN_PIXELS) -> Image.Image:
+    """The picture, with so many pixels at most."""
+    factor = (picture.width * picture.height / pixels) ** 0.5
+    if factor <= 1:
+        return picture
+    size = (max(1, round(picture.width / factor)), max(1, round(picture.height / factor)))
+    return picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    profile = picture.info.get("icc_profile")
+    picture.save(content, "JPEG", quality=92, subsampling=0, **({"icc_profile": profile} if profile else {}))
+    return content.getvalue()

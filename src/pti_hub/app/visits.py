@@ -1,0 +1,110 @@
+"""What people at the page have opened: in memory, apart from one another, and gone with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from pti_hub.app.pictures import Pictures
+from pti_hub.app.settings import Settings
+from pti_hub.errors import InputError
+from pti_hub.faces import Face
+from pti_hub.images import Photograph
+from pti_hub.pipelines import Portrait
+
+
+@dataclass(eq=False)
+class Visit:
+    """One open page.
+
+    Attributes:
+        key: Name of the visit, known to the server and its browser alone.
+        photograph: The photograph that was opened.
+        name: Name of the photograph's file, with suffix.
+        faces: The faces in it, if the generator renders faces.
+        portraits: Who can be edited, by what the page calls them.
+        lines: Edits of each of them, in order.
+        scale: By how much the photograph is larger than the picture of it that is clicked on.
+        stop: Set to end what is being learned.
+        is_gone: Whether the page was closed.
+        used: When something last happened, in seconds of the monotonic clock.
+    """
+
+    key: str
+    photograph: Photograph | None = None
+    name: str = "photograph.png"
+    faces: list[Face] = field(default_factory=list)
+    portraits: dict[str, Portrait] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    scale: float = 1.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    is_gone: bool = False
+    used: float = field(default_factory=time.monotonic)
+
+    def is_home(self, who: str) -> bool:
+        """Whether the face of a portrait lies in the photograph that is open."""
+        portrait = self.portraits[who]
+        placement = portrait.personalization.placements.get(portrait.name)
+        photograph = self.photograph
+        return photograph is not None and placement is not None and placement.digest == photograph.digest
+
+    def close_photograph(self) -> None:
+        """Forget the photograph and who is in it; people who were loaded stay."""
+        for who in [who for who in self.portraits if self.is_home(who)]:
+            del self.portraits[who]
+            self.lines.pop(who, None)
+        self.photograph, self.faces = None, []
+
+
+class Visits:
+    """All open pages.
+
+    Args:
+        settings: How many there may be.
+        pictures: Where their pictures are kept.
+    """
+
+    def __init__(self, settings: Settings, pictures: Pictures) -> None:
+        self._settings, self._pictures = settings, pictures
+        self._visits: dict[str, Visit] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    def of(self, key: str) -> Visit:
+        """The visit of that name, begun if it is new.
+
+        Raises:
+            InputError: There are as many visits as there may be.
+        """
+        with self._lock:
+            visit = self._visits.get(key)
+            if visit is None:
+                self._make_room()
+                visit = self._visits[key] = Visit(key)
+            visit.used = time.monotonic()
+            return visit
+
+    def end(self, key: str) -> None:
+        """Forget a visit, and end what is being learned for it."""
+        with self._lock:
+            self._end(key)
+
+    def _make_room(self) -> None:
+        limit = self._settings.idle_minutes * 60
+        for visit in list(self._visits.values()):
+            if time.monotonic() - visit.used > limit:
+                self._end(visit.key)
+        if len(self._visits) >= self._settings.visits:
+            raise InputError(f"{len(self._visits)} people are here, which is as many as there may be; come back later")
+
+    def _end(self, key: str) -> None:
+        visit = self._visits.pop(key, None)
+        if visit is not None:
+            visit.is_gone = True
+            visit.stop.set()
+            visit.portraits.clear()
+            visit.photograph, visit.faces = None, []
+        self._pictures.forget(key)
