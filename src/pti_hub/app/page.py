@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from pti_hub.app import people
 from pti_hub.app.components import animation, link, note, progress_bar
 from pti_hub.app.edit_lines import read_lines, strength_of
 from pti_hub.app.layout import Layout
+from pti_hub.app.people import animate, archive, load, load_archive, publish, welcome
 from pti_hub.app.studio import Studio
 from pti_hub.app.tuning import Report
 from pti_hub.app.visits import Visit
@@ -123,7 +123,7 @@ class _Events:
         loaded = self.studio.pipe.personalization
         if loaded is None:
             return {self.layout.who: gr.skip()}
-        return self._meet(visit, people.welcome(self.studio, visit, loaded))
+        return self._meet(visit, welcome(self.studio, visit, loaded))
 
     def _leave(self, request: gr.Request) -> None:
         self.studio.visits.end(str(request.session_hash))
@@ -268,23 +268,23 @@ class _Events:
     # People
 
     def _load(self, visit: Visit, source: str) -> Updates:
-        return self._meet(visit, people.load(self.studio, visit, source))
+        return self._meet(visit, load(self.studio, visit, source))
 
     def _load_archive(self, visit: Visit, path: str | None) -> Updates:
         if path is None:
             return {self.layout.note: gr.skip()}
         with _taken(path) as file:
-            return {self.layout.archive_in: None, **self._meet(visit, people.load_archive(self.studio, visit, file))}
+            return {self.layout.archive_in: None, **self._meet(visit, load_archive(self.studio, visit, file))}
 
     def _save(self, visit: Visit, who: str) -> Updates:
-        address = people.archive(self.studio, visit, who)
+        address = archive(self.studio, visit, who)
         return {self.layout.saved: link(address, f"Download {who}")}
 
     def _animate(self, visit: Visit, who: str, name: str, farthest: float) -> Updates:
-        return {self.layout.animation: animation(*people.animate(self.studio, visit, who, name, farthest))}
+        return {self.layout.animation: animation(*animate(self.studio, visit, who, name, farthest))}
 
     def _publish(self, visit: Visit, who: str, repository: str, token: str, is_private: bool) -> Updates:
-        address = people.publish(visit, who, repository, token, is_private)
+        address = publish(visit, who, repository, token, is_private)
         return {self.layout.published: note(f"Published: {address}"), self.layout.token: ""}
 
     def _on(self, handler: Callable[..., Any]) -> Callable[..., Any]:
