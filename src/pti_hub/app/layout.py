@@ -77,7 +77,7 @@ class Layout:
     def _learning(self) -> None:
         with gr.Column(visible=False, elem_id="learning") as self.learning:
             self.progress = gr.HTML("", elem_id="progress")
-            self.nearer = _picture("The generator's picture", 260, "nearer")
+            self.nearer = _picture("The generator's picture", 260, "nearer", visible=False)
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
 
     def _comparing(self) -> None:
@@ -157,8 +157,8 @@ def readable(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _picture(label: str, height: int, elem_id: str) -> Picture:
-    return Picture(label=label, interactive=False, buttons=[], height=height, elem_id=elem_id)
+def _picture(label: str, height: int, elem_id: str, visible: bool = True) -> Picture:
+    return Picture(label=label, interactive=False, buttons=[], height=height, elem_id=elem_id, visible=visible)
 
 
 def _no_memory() -> gr.InputHTMLAttributes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -27,6 +28,9 @@ from pti_hub.logging import get_logger
 
 _DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 """Events that compute wait for one another: one job at a time."""
+
+_OLD = 60
+"""Seconds after which nobody writes to an empty file any more."""
 
 Updates = dict[Any, Any]
 
@@ -127,6 +131,7 @@ class _Events:
 
     def _leave(self, request: gr.Request) -> None:
         self.studio.visits.end(str(request.session_hash))
+        _sweep_uploads()
 
     # A photograph
 
@@ -156,7 +161,7 @@ class _Events:
     def _open_example(self, visit: Visit) -> Updates:
         from skimage.data import astronaut
 
-        with TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "astronaut.png"
             save_image(Image.fromarray(astronaut()), path)
             return self._open(visit, str(path))
@@ -181,7 +186,7 @@ class _Events:
         count, done = max(1, len(numbers)), []
         start = Report(numbers[0] if numbers else 0, "faces")
         yield {
-            **{ui.learning: gr.update(visible=True), ui.choosing: gr.update(visible=False), ui.nearer: None},
+            **{ui.learning: gr.update(visible=True), ui.choosing: gr.update(visible=False), ui.nearer: _hidden()},
             **{ui.progress: progress_bar(start, 1, count), ui.note: ""},
         }
         try:
@@ -191,7 +196,7 @@ class _Events:
                     continue
                 updates: Updates = {ui.progress: progress_bar(item, len(done) + 1, count)}
                 if item.picture is not None:
-                    updates[ui.nearer] = studio.show(visit, "nearer", item.picture)
+                    updates[ui.nearer] = gr.update(value=studio.show(visit, "nearer", item.picture), visible=True)
                 yield updates
         except Exception:
             yield self._learned()
@@ -309,6 +314,18 @@ class _Events:
         if inspect.isgeneratorfunction(handler):
             return stream
         return answer_click if "event" in inspect.signature(handler).parameters else answer
+
+
+def _hidden() -> Any:
+    return gr.update(value=None, visible=False)
+
+
+def _sweep_uploads() -> None:
+    """Remove the empty files that gradio leaves of each upload; an upload that has just begun is empty, too."""
+    for file in Path(tempfile.gettempdir()).glob("tmp*"):
+        with suppress(OSError):
+            if file.is_file() and not file.stat().st_size and time.time() - file.stat().st_mtime > _OLD:
+                file.unlink()
 
 
 @contextmanager

@@ -90,17 +90,14 @@ def served(
     settings = settings or Settings(is_local=host in LOCAL and not share)
     with _folder_in_memory():
         # gradio reads the folder's name as it is imported.
-        import gradio as gr
-
         from pti_hub.app.page import build_page
         from pti_hub.app.studio import Studio
+        from pti_hub.app.theme import theme
 
         pipe.set_progress_bar_config(disable=True)
         studio = Studio(pipe, settings)
         page = build_page(studio)
         page.queue(max_size=2 * settings.visits)
-        # gradio's own themes fetch fonts from elsewhere.
-        theme = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
         try:
             _, url, shared = page.launch(
                 server_name=host,
@@ -110,9 +107,11 @@ def served(
                 inbrowser=opens_browser,
                 prevent_thread_lock=True,
                 quiet=True,
-                theme=theme,
+                theme=theme(),
                 css_paths=Path(__file__).with_name("page.css"),
+                head=f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>",
                 max_file_size=f"{settings.megabytes}mb",
+                state_session_capacity=settings.visits,
                 footer_links=["gradio", "settings"],
                 ssr_mode=False,
                 app_kwargs={"routes": [studio.pictures.route]},

@@ -89,7 +89,10 @@ class Studio:
             ImageError: It can't be read, or is too large.
             FaceError: There is no face in it.
         """
-        photograph = read_photograph(path)
+        try:
+            photograph = read_photograph(path)
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(path), name)) from error
         width, height = photograph.picture.size
         if width * height > self.settings.megapixels * 1e6:
             limit = self.settings.megapixels
@@ -144,8 +147,9 @@ class Studio:
                     return
                 if isinstance(item, Learned):
                     who = f"Face {item.face}" if visit.faces else WHOLE
-                    visit.portraits[who] = Portrait(self.pipe, item.personalization, SUBJECT)
-                    visit.lines.setdefault(who, [])
+                    portrait = Portrait(self.pipe, item.personalization, SUBJECT)
+                    _ = portrait.occluded  # takes most of a second, which the first edit would have to wait
+                    visit.portraits[who], visit.lines[who] = portrait, []
                     yield who
                 else:
                     yield item
