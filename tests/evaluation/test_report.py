@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.browser import browsing
 from support.evaluation import filled
 from support.needs import needs_evaluation
 
@@ -21,19 +21,8 @@ pytestmark = needs_evaluation
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
     """A real one, as narrow as a phone."""
-    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    flags = ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync", "no-first-run")
-    for flag in (*flags, "disable-component-update", f"user-data-dir={tmp_path / 'browser'}"):
-        options.add_argument(f"--{flag}")
-    options.add_experimental_option("mobileEmulation", {"deviceMetrics": {"width": 390, "height": 844}})
-    started = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
-    yield started
-    started.quit()
+    with browsing(tmp_path / "browser", 390, 844) as started:
+        yield started
 
 
 def test_the_report_in_a_browser(browser: Any, tmp_path: Path) -> None:

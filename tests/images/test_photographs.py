@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,15 @@ def test_heic_without_its_package_names_it(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingDependencyError, match=r"pip install 'pti-hub\[heic\]'") as caught:
         actions[action]()
     assert "\n" not in str(caught.value)
+
+
+def test_a_photograph_reaches_another_process_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.effect_noise((32, 24), 80).convert("RGB").save(path, quality=70, dpi=(72, 72))
+    read = read_photograph(path)
+    arrived = pickle.loads(pickle.dumps(read))
+    assert arrived.digest == read.digest
+    assert arrived.native is arrived.picture
+    assert dict(arrived.info) == dict(read.info)
+    with pytest.raises(TypeError):
+        arrived.info["dpi"] = (1, 1)

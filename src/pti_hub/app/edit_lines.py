@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pti_hub.errors import InputError
 
 MOST_LINES = 40
+
+STRONGEST = 3.0
+"""Strength at the end of a slider."""
 
 
 def read_lines(text: str) -> list[str]:
@@ -22,14 +26,15 @@ def read_lines(text: str) -> list[str]:
 
 
 def strength_of(lines: Sequence[str], name: str) -> float:
-    """The strength at which a slider stands: 0 without such an edit, or where the amount is no plain number."""
+    """Where a slider stands: at 0 without such an edit, or where the amount is no plain number; never past its end."""
     for line in lines:
         edit, separator, amount = (part.strip() for part in line.partition("="))
         if edit == name:
             try:
-                return float(amount) if separator else 1.0
+                strength = float(amount) if separator else 1.0
             except ValueError:
                 return 0.0
+            return min(max(strength, -STRONGEST), STRONGEST) if math.isfinite(strength) else 0.0
     return 0.0
 
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 
 from pti_hub.app.components import Comparison, Picture
-
-STRONGEST = 3.0
-"""Largest strength of a slider."""
+from pti_hub.app.edit_lines import STRONGEST
 
 GROUPS = (
     {"Expression": ("smile", "mouth_open", "eyes_open", "surprised", "angry", "sad")},
@@ -63,7 +61,7 @@ class Layout:
             )
             self.example = gr.Button("Try it with an example", visible=has_example, elem_id="example")
             with gr.Accordion("Take a picture with the camera", open=False):
-                self.camera = gr.Image(sources=["webcam"], type="filepath", label="Camera")
+                self.camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera")
 
     def _choosing(self, has_faces: bool) -> None:
         with gr.Accordion("Photograph and faces", visible=False, elem_id="choosing") as self.choosing:

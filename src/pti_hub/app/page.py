@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,9 @@ from pti_hub.app.components import animation, link, note, progress_bar
 from pti_hub.app.edit_lines import read_lines, strength_of
 from pti_hub.app.layout import Layout
 from pti_hub.app.people import animate, archive, load, load_archive, publish, welcome
-from pti_hub.app.studio import Studio
+from pti_hub.app.studio import Studio, portrait_of
 from pti_hub.app.tuning import Report
+from pti_hub.app.uploads import sweep_uploads, taken
 from pti_hub.app.visits import Visit
 from pti_hub.errors import PTIError, one_line
 from pti_hub.images import save_image
@@ -28,9 +27,6 @@ from pti_hub.logging import get_logger
 
 _DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 """Events that compute wait for one another: one job at a time."""
-
-_OLD = 60
-"""Seconds after which nobody writes to an empty file any more."""
 
 Updates = dict[Any, Any]
 
@@ -84,7 +80,7 @@ class _Events:
         sliders = list(ui.sliders.values())
         quiet: dict[str, Any] = {"show_progress": "hidden", **_DEVICE}
         shown = [ui.lines, ui.face, ui.note]
-        whole = [ui.compared, ui.face, ui.download]
+        whole = [ui.lines, ui.note, ui.compared, ui.face, ui.download]
         gr.on(
             [slider.input for slider in sliders],
             on(self._slide),
@@ -131,7 +127,7 @@ class _Events:
 
     def _leave(self, request: gr.Request) -> None:
         self.studio.visits.end(str(request.session_hash))
-        _sweep_uploads()
+        sweep_uploads()
 
     # A photograph
 
@@ -139,7 +135,7 @@ class _Events:
         ui = self.layout
         if path is None:
             return {ui.note: gr.skip()}
-        with _taken(path) as file:
+        with taken(path) as file:
             self.studio.open(visit, file, file.name)
         address = self.studio.numbered(visit)
         labels = [(f"Face {i}", i) for i in range(len(visit.faces))]
@@ -251,22 +247,32 @@ class _Events:
         ui, before = self.layout, visit.lines.get(who)
         lines = self.studio.slide(visit, who, dict(zip(ui.sliders, strengths, strict=True)))
         if lines == before:
-            return {ui.note: gr.skip()}
+            # The release of the slider came first.
+            return {ui.lines: "\n".join(lines)}
         with self.studio.remarks.heard() as heard:
             face = self.studio.preview(visit, who)
         return {ui.face: face, ui.lines: "\n".join(lines), ui.note: note("; ".join(heard))}
 
     def _compare(self, visit: Visit, who: str, *strengths: float) -> Updates:
-        self.studio.slide(visit, who, dict(zip(self.layout.sliders, strengths, strict=True)))
-        return self._whole(visit, who)
+        lines = self.studio.slide(visit, who, dict(zip(self.layout.sliders, strengths, strict=True)))
+        with self.studio.remarks.heard() as heard:
+            whole = self._whole(visit, who)
+        return {self.layout.lines: "\n".join(lines), self.layout.note: note("; ".join(heard)), **whole}
 
     def _write(self, visit: Visit, who: str, text: str) -> Updates:
         lines = read_lines(text)
         self.studio.check(visit, lines)
-        visit.lines[who] = lines
-        return self._show(visit, who)
+        portrait_of(visit, who)
+        before, visit.lines[who] = visit.lines[who], lines
+        try:
+            return self._show(visit, who)
+        except PTIError:
+            # What can't be made is not to stand in the way of all that comes after it.
+            visit.lines[who] = before
+            raise
 
     def _reset(self, visit: Visit, who: str) -> Updates:
+        portrait_of(visit, who)
         visit.lines[who] = []
         return self._show(visit, who)
 
@@ -278,7 +284,7 @@ class _Events:
     def _load_archive(self, visit: Visit, path: str | None) -> Updates:
         if path is None:
             return {self.layout.note: gr.skip()}
-        with _taken(path) as file:
+        with taken(path) as file:
             return {self.layout.archive_in: None, **self._meet(visit, load_archive(self.studio, visit, file))}
 
     def _save(self, visit: Visit, who: str) -> Updates:
@@ -318,24 +324,6 @@ class _Events:
 
 def _hidden() -> Any:
     return gr.update(value=None, visible=False)
-
-
-def _sweep_uploads() -> None:
-    """Remove the empty files that gradio leaves of each upload; an upload that has just begun is empty, too."""
-    for file in Path(tempfile.gettempdir()).glob("tmp*"):
-        with suppress(OSError):
-            if file.is_file() and not file.stat().st_size and time.time() - file.stat().st_mtime > _OLD:
-                file.unlink()
-
-
-@contextmanager
-def _taken(path: str) -> Iterator[Path]:
-    """An uploaded file, which is gone from the disk afterwards."""
-    file = Path(path)
-    try:
-        yield file
-    finally:
-        shutil.rmtree(file.parent, ignore_errors=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +12,13 @@ import numpy as np
 
 from pti_hub.app.studio import PREVIEW, Studio, portrait_of
 from pti_hub.app.visits import Visit
-from pti_hub.errors import InputError, MissingDependencyError, WeightsError
+from pti_hub.errors import InputError, MissingDependencyError, WeightsError, printable
 from pti_hub.images import import_av, save_animation
 from pti_hub.personalization import CONFIG_NAME, Personalization
 from pti_hub.pipelines import Portrait
+from pti_hub.storage import fetch_repository
 
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
 _LARGEST = 500_000_000
 """Size of an unpacked personalisation, in bytes, at most."""
 _MOST_FILES = 50
@@ -53,10 +56,17 @@ def load(studio: Studio, visit: Visit, source: str) -> list[str]:
     source = source.strip()
     if not source:
         raise InputError("no source; give a repository on the Hub, such as me/ada")
-    is_folder = Path(source).exists() or source.startswith((".", "/", "~", "\\")) or source.count("/") > 1
-    if is_folder and not studio.settings.is_local:
-        raise InputError(f"{source!r} is no repository on the Hub; give a name such as me/ada, or a ZIP file")
-    return welcome(studio, visit, Personalization.from_pretrained(source))
+    if studio.settings.is_local:
+        return welcome(studio, visit, Personalization.from_pretrained(source))
+    if not _REPOSITORY.fullmatch(source):
+        raise InputError(
+            f"{printable(source)!r} is no repository on the Hub; give a name such as me/ada, or a ZIP file"
+        )
+    # Strangers see what everybody may see, and leave nothing.
+    with TemporaryDirectory() as cache:
+        return welcome(
+            studio, visit, Personalization.from_pretrained(fetch_repository(source, token=False, cache_dir=cache))
+        )
 
 
 def load_archive(studio: Studio, visit: Visit, path: Path) -> list[str]:
@@ -74,7 +84,9 @@ def load_archive(studio: Studio, visit: Visit, path: Path) -> list[str]:
         try:
             with zipfile.ZipFile(path) as file:
                 _unpack(file, folder)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        except WeightsError:
+            raise
+        except Exception as error:  # A damaged file gives BadZipFile, zlib.error, RuntimeError, struct.error, ...
             raise WeightsError("the file is no ZIP file of a personalisation, or is damaged") from error
         return welcome(studio, visit, Personalization.from_pretrained(folder))
 
@@ -105,10 +117,7 @@ def welcome(studio: Studio, visit: Visit, people: Personalization) -> list[str]:
     people.check(studio.pipe.generator, studio.pipe.base)
     welcomed = []
     for name in people.pivots:
-        who, count = name, 1
-        while who in visit.portraits:
-            count += 1
-            who = f"{name} ({count})"
+        who = visit.free_name(name)
         visit.portraits[who] = Portrait(studio.pipe, people, name)
         visit.lines[who] = []
         welcomed.append(who)

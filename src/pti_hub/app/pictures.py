@@ -34,6 +34,7 @@ class Pictures:
     def __init__(self) -> None:
         self._items: dict[str, _Item] = {}
         self._places: dict[tuple[str, str], deque[str]] = {}
+        self._forgotten: set[str] = set()
         self._lock = threading.Lock()
 
     def put(self, owner: str, place: str, content: Content, media_type: str, name: str = "") -> str:
@@ -51,6 +52,8 @@ class Pictures:
         """
         token = secrets.token_urlsafe(24)
         with self._lock:
+            if owner in self._forgotten:
+                return f"{_ADDRESS}/{token}"
             tokens = self._places.setdefault((owner, place), deque())
             tokens.append(token)
             self._items[token] = _Item(content, media_type, name)
@@ -59,8 +62,9 @@ class Pictures:
         return f"{_ADDRESS}/{token}"
 
     def forget(self, owner: str) -> None:
-        """Forget all files of an owner."""
+        """Forget all files of an owner, and keep no more of them: work that is under way may still make some."""
         with self._lock:
+            self._forgotten.add(owner)
             for place in [place for place in self._places if place[0] == owner]:
                 for token in self._places.pop(place):
                     del self._items[token]

@@ -114,6 +114,7 @@ def served(
                 state_session_capacity=settings.visits,
                 footer_links=["gradio", "settings"],
                 ssr_mode=False,
+                enable_monitoring=False,
                 app_kwargs={"routes": [studio.pictures.route]},
             )
         except OSError as error:
@@ -130,7 +131,10 @@ def check_gradio() -> None:
     Raises:
         MissingDependencyError: It is not.
     """
+    # No statistics of events, neither told to gradio's makers nor computed anew after each event.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     if importlib.util.find_spec("gradio") is None:
         raise MissingDependencyError("the page needs gradio; run: pip install 'pti-hub[app]'")
 
@@ -141,13 +145,15 @@ def _folder_in_memory() -> Iterator[None]:
     place = str(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
     _sweep(Path(place or tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as folder:
-        before = tempfile.tempdir
-        tempfile.tempdir = folder
-        os.environ["GRADIO_TEMP_DIR"] = folder
+        before = tempfile.tempdir, os.environ.get("GRADIO_TEMP_DIR")
+        tempfile.tempdir = os.environ["GRADIO_TEMP_DIR"] = folder
         try:
             yield
         finally:
-            tempfile.tempdir = before
+            tempfile.tempdir = before[0]
+            os.environ.pop("GRADIO_TEMP_DIR")
+            if before[1] is not None:
+                os.environ["GRADIO_TEMP_DIR"] = before[1]
 
 
 def _sweep(place: Path) -> None:

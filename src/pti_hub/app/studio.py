@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from pti_hub.app.visits import Visit, Visits
 from pti_hub.edits import AnyEdit, AppliedEdit
 from pti_hub.errors import FaceError, ImageError, InputError
 from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
-from pti_hub.images import STILL, Photograph, encode_image, read_photograph
+from pti_hub.images import STILL, Photograph, encode_image, read_photograph, to_tensor
 from pti_hub.logging import get_logger
 from pti_hub.pipelines import Portrait, PTIPipeline, put_back
 from pti_hub.pipelines.scenes import SUBJECT
@@ -53,7 +54,7 @@ class Compared(NamedTuple):
 
 
 class Studio:
-    """Does the work of all visits on one pipeline.
+    """Does the work of all visits on one pipeline, one job at a time: whoever calls it sees to that.
 
     Args:
         pipe: The pipeline; people whom it has loaded can be edited by every visitor.
@@ -88,6 +89,7 @@ class Studio:
         Raises:
             ImageError: It can't be read, or is too large.
             FaceError: There is no face in it.
+            InputError: No face is looked for, and the picture is not square.
         """
         try:
             photograph = read_photograph(path)
@@ -97,9 +99,12 @@ class Studio:
         if width * height > self.settings.megapixels * 1e6:
             limit = self.settings.megapixels
             raise ImageError(f"the photograph has {width}×{height} px; expected at most {limit} million pixels")
-        faces = FaceAnalyzer().detect(photograph.picture) if self.pipe.aligns_faces else []
+        faces = []
         if self.pipe.aligns_faces:
+            faces = FaceAnalyzer().detect(photograph.picture)
             choose(faces, "all")
+        else:
+            to_tensor(photograph.picture, self.pipe.generator.resolution)
         visit.close_photograph()
         visit.photograph, visit.faces, visit.name = photograph, faces, Path(name).name
 
@@ -131,7 +136,7 @@ class Studio:
             numbers: Numbers of the faces; not used where no face is looked for.
 
         Yields:
-            Reports, and what the page calls each face that is done. It ends early if the visit's `stop` is set.
+            Reports, and at the end what the page calls each face that is done. It ends early if `visit.stop` is set.
 
         Raises:
             InputError: No face was chosen.
@@ -140,28 +145,43 @@ class Studio:
         if visit.faces and not numbers:
             raise FaceError("no face is chosen; choose at least one")
         visit.stop.clear()
-        items = self._learn(photograph, sorted(numbers) if visit.faces else None)
+        items, learned = self._learn(photograph, sorted(numbers) if visit.faces else None), []
         try:
             for item in items:
+                visit.used = time.monotonic()
                 if visit.stop.is_set():
-                    return
+                    break
                 if isinstance(item, Learned):
-                    who = f"Face {item.face}" if visit.faces else WHOLE
-                    portrait = Portrait(self.pipe, item.personalization, SUBJECT)
-                    _ = portrait.occluded  # takes most of a second, which the first edit would have to wait
-                    visit.portraits[who], visit.lines[who] = portrait, []
-                    yield who
+                    learned.append(item)
                 else:
                     yield item
         finally:
             items.close()  # type: ignore[attr-defined]
+        # Only now: while faces are learned, nobody else may use the generator.
+        for item in learned:
+            if not visit.is_gone:
+                yield self._keep(visit, item)
+
+    def _keep(self, visit: Visit, learned: Learned) -> str:
+        """Make a face that was learned known; what the first edit would have to wait for is done now."""
+        portrait = Portrait(self.pipe, learned.personalization, SUBJECT)
+        _ = portrait.occluded
+        who = f"Face {learned.face}" if visit.faces else WHOLE
+        if who in visit.portraits and not visit.is_home(who):
+            who = visit.free_name(who)
+        visit.portraits[who], visit.lines[who] = portrait, []
+        return who
 
     def slide(self, visit: Visit, who: str, strengths: dict[str, float]) -> list[str]:
         """Take over where the sliders of a face stand.
 
         Returns:
             The edits of the face, in order.
+
+        Raises:
+            InputError: Nobody of that name is there.
         """
+        portrait_of(visit, who)
         lines = visit.lines.get(who, [])
         for name, strength in strengths.items():
             if strength != strength_of(lines, name):
@@ -199,7 +219,7 @@ class Studio:
             homely = [other for other in visit.portraits if visit.is_home(other)]
             edited = {one: self._edited(visit, one) for one in homely}
             faces = [(visit.portraits[one], picture) for one, picture in edited.items()]
-            before, after, face = photograph.native, put_back(photograph, faces), edited[who]
+            before, after, face = photograph.with_edit(photograph.picture), put_back(photograph, faces), edited[who]
             stem, suffix = Path(visit.name).stem, Path(visit.name).suffix.lower()
             name = f"{stem}_edited{suffix if suffix in STILL else '.png'}"
         else:

@@ -49,6 +49,14 @@ class Visit:
         photograph = self.photograph
         return photograph is not None and placement is not None and placement.digest == photograph.digest
 
+    def free_name(self, name: str) -> str:
+        """A name that nobody has: the given one, or that with a number."""
+        free, count = name, 1
+        while free in self.portraits:
+            count += 1
+            free = f"{name} ({count})"
+        return free
+
     def close_photograph(self) -> None:
         """Forget the photograph and who is in it; people who were loaded stay."""
         for who in [who for who in self.portraits if self.is_home(who)]:
@@ -68,6 +76,7 @@ class Visits:
     def __init__(self, settings: Settings, pictures: Pictures) -> None:
         self._settings, self._pictures = settings, pictures
         self._visits: dict[str, Visit] = {}
+        self._ended: set[str] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -77,9 +86,11 @@ class Visits:
         """The visit of that name, begun if it is new.
 
         Raises:
-            InputError: There are as many visits as there may be.
+            InputError: There are as many visits as there may be, or the visit is over.
         """
         with self._lock:
+            if key in self._ended:
+                raise InputError("this page was closed, or idle for too long, and all of it is forgotten; reload it")
             visit = self._visits.get(key)
             if visit is None:
                 self._make_room()
@@ -102,6 +113,7 @@ class Visits:
 
     def _end(self, key: str) -> None:
         visit = self._visits.pop(key, None)
+        self._ended.add(key)
         if visit is not None:
             visit.is_gone = True
             visit.stop.set()

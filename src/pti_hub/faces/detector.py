@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -204,6 +205,11 @@ def _largest_width(detections: list[tuple[Box, float]]) -> int:
     return max((right - left for (left, _, right, _), _ in detections), default=0)
 
 
-@functools.cache
+_of_thread = threading.local()
+
+
 def _frontal_detector() -> Any:
-    return import_dlib().get_frontal_face_detector()
+    """A detector of this thread's own: one that two threads use at once ends the process."""
+    if not hasattr(_of_thread, "detector"):
+        _of_thread.detector = import_dlib().get_frontal_face_detector()
+    return _of_thread.detector

@@ -40,6 +40,10 @@ class Photograph:
     native: Image.Image
     info: Mapping[str, Any] = field(default_factory=lambda: types.MappingProxyType({}))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For other processes: a read-only mapping can't be pickled.
+        return _photograph, (self.picture, self.native, dict(self.info))
+
     @functools.cached_property
     def digest(self) -> str:
         """Digest of the pixels of `native`, by which the photograph is known again."""
@@ -74,6 +78,10 @@ class Photograph:
             values = np.clip(result[part] + (new - old), 0, 255).astype(np.uint8)
             result[part] = np.where(changed[part][..., None], values, result[part])
         return Image.fromarray(result)
+
+
+def _photograph(picture: Image.Image, native: Image.Image, info: Mapping[str, Any]) -> Photograph:
+    return Photograph(picture, native, types.MappingProxyType(dict(info)))
 
 
 def photograph_from(image: Image.Image, rgb: Image.Image, file: Image.Image) -> Photograph:
