@@ -36,8 +36,8 @@ from pti_hub.images import load_image, save_animation, save_image
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 WIDTH, HEIGHT, NARROW = 1280, 1000, 390
-FILM = (960, 750)
-EDITS = {"smile": 1.2, "age": 1.5, "glasses": 1.0}
+FILM = (800, 626)
+EDITS = {"age": 1.5, "glasses": 1.0}
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync", "no-first-run")
 
 # A slider moves as under a hand: the page hears of it, and of its release.

@@ -82,7 +82,7 @@ class Layout:
         with gr.Row():
             with gr.Column(min_width=320):
                 self.compared = Comparison(
-                    label="Before and after: pull the handle",
+                    label="Before and after",
                     interactive=False,
                     buttons=["fullscreen"],
                     height=_HEIGHT,

@@ -118,8 +118,7 @@ def welcome(studio: Studio, visit: Visit, people: Personalization) -> list[str]:
     welcomed = []
     for name in people.pivots:
         who = visit.free_name(name)
-        visit.portraits[who] = Portrait(studio.pipe, people, name)
-        visit.lines[who] = []
+        visit.meet(who, Portrait(studio.pipe, people, name))
         welcomed.append(who)
     return welcomed
 
@@ -143,7 +142,7 @@ def animate(studio: Studio, visit: Visit, who: str, name: str, farthest: float) 
     for strength in np.linspace(-farthest, farthest, _FRAMES):
         edits = studio.check(visit, [*lines, f"{name}={strength:g}"])
         size = min(PREVIEW, studio.pipe.generator.resolution)
-        frames.append(portrait.draft(portrait.steps(edits), size))
+        frames.append(portrait.draft(edits, size))
     frames += frames[-2:0:-1]
     suffix, media_type = (".mp4", "video/mp4") if _has_video() else (".gif", "image/gif")
     with TemporaryDirectory() as temporary:

@@ -122,7 +122,7 @@ def served(
         try:
             yield shared or url
         finally:
-            page.close()
+            page.close(verbose=False)
 
 
 def check_gradio() -> None:

@@ -18,8 +18,8 @@ from pti_hub.app.gpu import learner
 from pti_hub.app.pictures import Pictures
 from pti_hub.app.settings import Settings
 from pti_hub.app.tuning import Learned, Report
-from pti_hub.app.visits import Visit, Visits
-from pti_hub.edits import AnyEdit, AppliedEdit
+from pti_hub.app.visits import Made, Visit, Visits
+from pti_hub.edits import AnyEdit
 from pti_hub.errors import FaceError, ImageError, InputError
 from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
 from pti_hub.images import STILL, Photograph, encode_image, read_photograph, to_tensor
@@ -169,7 +169,7 @@ class Studio:
         who = f"Face {learned.face}" if visit.faces else WHOLE
         if who in visit.portraits and not visit.is_home(who):
             who = visit.free_name(who)
-        visit.portraits[who], visit.lines[who] = portrait, []
+        visit.meet(who, portrait)
         return who
 
     def slide(self, visit: Visit, who: str, strengths: dict[str, float]) -> list[str]:
@@ -205,7 +205,7 @@ class Studio:
         """
         portrait = portrait_of(visit, who)
         size = min(PREVIEW, self.pipe.generator.resolution)
-        return self.show(visit, "face", portrait.draft(self._steps(visit, who), size))
+        return self.show(visit, "face", portrait.draft(self._draft_edits(visit, who), size))
 
     def compare(self, visit: Visit, who: str) -> Compared:
         """The photograph before and after all edits of all its faces; of people without a photograph, the face.
@@ -235,15 +235,23 @@ class Studio:
         )
 
     def _edited(self, visit: Visit, who: str) -> Image.Image:
-        return visit.portraits[who].edited(self._steps(visit, who))[0]
+        """The edited face at full size, whose edits are measured one after the other, as in every call."""
+        lines, made = list(visit.lines[who]), visit.made.get(who)
+        if made is None or made.lines != lines:
+            picture, applied = visit.portraits[who].edited(self.check(visit, lines))
+            made = visit.made[who] = Made(lines, applied, picture)
+        return made.picture
 
-    def _steps(self, visit: Visit, who: str) -> list[AppliedEdit]:
-        """The edits of a face; each is measured on the face without the others, so a slider moves nothing but its own.
+    def _draft_edits(self, visit: Visit, who: str) -> list[AnyEdit]:
+        """The edits of a face, of which only those that have changed are measured anew.
 
-        Measured on what the edits before it leave, as a sequence on the command line is, every edit would have to be
-        measured again whenever another one changes.
+        An edit is measured on what the edits before it leave. While a slider moves, the others keep the strengths that
+        were found for them: measuring all that follow would take a second for each.
         """
-        return visit.portraits[who].steps(self.check(visit, visit.lines.get(who, [])))
+        made = visit.made.get(who)
+        found = {} if made is None else dict(zip(made.lines, made.edits, strict=True))
+        parsed = self.check(visit, visit.lines[who])
+        return [found.get(line, edit) for line, edit in zip(visit.lines[who], parsed, strict=True)]
 
 
 def portrait_of(visit: Visit, who: str | None) -> Portrait:

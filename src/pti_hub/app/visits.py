@@ -6,12 +6,30 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from PIL import Image
+
 from pti_hub.app.pictures import Pictures
 from pti_hub.app.settings import Settings
+from pti_hub.edits import AppliedEdit
 from pti_hub.errors import InputError
 from pti_hub.faces import Face
 from pti_hub.images import Photograph
 from pti_hub.pipelines import Portrait
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A picture that was made.
+
+    Attributes:
+        lines: The edits as they were written.
+        edits: The edits with the strengths that were found for them.
+        picture: The edited face, at full size.
+    """
+
+    lines: list[str]
+    edits: list[AppliedEdit]
+    picture: Image.Image
 
 
 @dataclass(eq=False)
@@ -25,6 +43,7 @@ class Visit:
         faces: The faces in it, if the generator renders faces.
         portraits: Who can be edited, by what the page calls them.
         lines: Edits of each of them, in order.
+        made: The last picture of each of them at full size.
         scale: By how much the photograph is larger than the picture of it that is clicked on.
         stop: Set to end what is being learned.
         is_gone: Whether the page was closed.
@@ -37,6 +56,7 @@ class Visit:
     faces: list[Face] = field(default_factory=list)
     portraits: dict[str, Portrait] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
+    made: dict[str, Made] = field(default_factory=dict)
     scale: float = 1.0
     stop: threading.Event = field(default_factory=threading.Event)
     is_gone: bool = False
@@ -49,6 +69,11 @@ class Visit:
         photograph = self.photograph
         return photograph is not None and placement is not None and placement.digest == photograph.digest
 
+    def meet(self, who: str, portrait: Portrait) -> None:
+        """Make somebody known, without edits."""
+        self.portraits[who], self.lines[who] = portrait, []
+        self.made.pop(who, None)
+
     def free_name(self, name: str) -> str:
         """A name that nobody has: the given one, or that with a number."""
         free, count = name, 1
@@ -60,8 +85,8 @@ class Visit:
     def close_photograph(self) -> None:
         """Forget the photograph and who is in it; people who were loaded stay."""
         for who in [who for who in self.portraits if self.is_home(who)]:
-            del self.portraits[who]
-            self.lines.pop(who, None)
+            for known in (self.portraits, self.lines, self.made):
+                known.pop(who, None)
         self.photograph, self.faces = None, []
 
 
@@ -118,5 +143,6 @@ class Visits:
             visit.is_gone = True
             visit.stop.set()
             visit.portraits.clear()
+            visit.made.clear()
             visit.photograph, visit.faces = None, []
         self._pictures.forget(key)

@@ -88,18 +88,6 @@ class Portrait:
         weights, ws, _ = apply_edits(self.components, self.weights, self.pivot, edits, known)
         return render(self.components.generator, weights, ws, resolution, is_draft=True)
 
-    def steps(self, edits: Sequence[AnyEdit]) -> list[AppliedEdit]:
-        """Edits with their strengths found, each on the face as it is without the others.
-
-        In a sequence a step is measured on what the edits before it have left. Measured alone, a step does not change
-        when another one does, so it is measured once and nothing has to be rendered for it again.
-
-        Raises:
-            InputError: As `apply_edits`.
-        """
-        known = self.components.measurements(self.personalization)
-        return [apply_edits(self.components, self.weights, self.pivot, [edit], known)[2][0] for edit in edits]
-
 
 def put_back(photograph: Photograph, faces: Sequence[tuple[Portrait, Image.Image]]) -> Image.Image:
     """The whole photograph, changed only where an edit changed a face; what lies before a face stays as it is.
