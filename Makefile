@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.pti-hub-installed
 REQUIREMENTS := pyproject.toml $(wildcard requirements/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test coverage lint format clean
+.PHONY: help install app demo film test coverage lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ app: install ## Open a page in the browser on which a photograph becomes a face 
 
 demo: install ## Personalise the generator to a photograph and edit it
 	$(BIN)/python examples/demo.py
+
+film: install ## Walk through the page with Chromium, and film it into outputs/page
+	$(BIN)/python examples/film_page.py outputs/page
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest

@@ -36,7 +36,7 @@ from pti_hub.images import load_image, save_animation, save_image
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 WIDTH, HEIGHT, NARROW = 1280, 1000, 390
-FILM = (800, 626)
+FILM = (640, 500)
 EDITS = {"age": 1.5, "glasses": 1.0}
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync", "no-first-run")
 

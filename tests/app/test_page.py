@@ -22,7 +22,7 @@ from support.needs import needs_models
 
 from pti_hub import Personalization, PTIPipeline
 from pti_hub.app import Settings
-from pti_hub.app.layout import Layout
+from pti_hub.app.layout import ANYBODY, Layout
 from pti_hub.app.page import _Events, build_page
 from pti_hub.app.studio import WHOLE, Studio
 
@@ -149,10 +149,10 @@ def test_people_of_the_pipeline_are_there_from_the_start(pipe: PTIPipeline, ada:
     page = Page(Studio(pipe, Settings()))
     assert page.do("enter") == {page.ui.who: gr.skip()}
     pipe.load_personalization(ada)
-    met = Page(page.studio, "b").do("enter")
-    assert [update["choices"] for update in met.values() if isinstance(update, dict) and "choices" in update] == [
-        ["subject"]
-    ]
+    other = Page(page.studio, "b")
+    met = other.do("enter")
+    assert met[other.ui.who]["choices"] == ["subject"]
+    assert met[other.ui.source_of_style]["choices"] == [ANYBODY, "subject"]
 
 
 @needs_models

@@ -19,9 +19,11 @@ from support.hub_server import READER, WRITER, HubServer, files_of
 
 from pti_hub import InputError, Personalization, PTIError, PTIPipeline, SaveError, WeightsError
 from pti_hub.app import Settings, people
-from pti_hub.app.people import animate, archive, load, load_archive, publish, welcome
+from pti_hub.app.people import animate, archive, load, load_archive, mix, publish, welcome
 from pti_hub.app.studio import WHOLE, Studio
 from pti_hub.app.visits import Visit
+from pti_hub.edits import StyleMix
+from pti_hub.generators import broadcast_ws
 from pti_hub.personalization import CONFIG_NAME
 
 Fetch = Callable[[Studio, str], bytes]
@@ -320,3 +322,20 @@ def test_a_token_is_in_no_message(
     for text in (str(caught.value), told.out, told.err, caplog.text):
         assert token not in text
     assert "me/ada" not in hub.repositories
+
+
+def test_styles_are_mixed_by_the_names_on_the_page(studio: Studio, visit: Visit, ada: Personalization) -> None:
+    bob = Personalization({}, {"subject": -ada.pivots["subject"]}, ada.base)
+    welcome(studio, visit, ada)
+    assert welcome(studio, visit, bob) == ["subject (2)"]
+    assert mix(studio, visit, "subject", "subject (2)", (0.0, 1.0)) == "mix:subject (2)"
+    assert mix(studio, visit, "subject", "subject (2)", (0.5, 1.0)) == "mix:subject (2)_layers4-7"
+    assert mix(studio, visit, "subject", "nobody here", (0.25, 0.5)).startswith("mix:seed")
+    with pytest.raises(InputError, match="choose somebody else"):
+        mix(studio, visit, "subject", "subject", (0.0, 1.0))
+    # Everything of somebody's style is somebody's picture, with the weights of who is edited.
+    visit.lines["subject"] = ["mix:subject (2)"]
+    (edit,) = studio.check(visit, visit.lines["subject"])
+    assert isinstance(edit, StyleMix)
+    ws = broadcast_ws(studio.pipe.generator, visit.portraits["subject"].pivot)
+    assert torch.equal(edit.apply(ws), broadcast_ws(studio.pipe.generator, bob.pivots["subject"][None]))

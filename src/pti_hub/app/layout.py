@@ -16,6 +16,11 @@ GROUPS = (
 )
 """Edits that belong together, by title, one dictionary per column; what is in no group has a column of its own."""
 
+ANYBODY = "a random face"
+
+SHARES = {"Everything": (0.0, 1.0), "Features": (0.25, 0.5), "Colours": (0.5, 1.0)}
+"""Of which share of a generator's layers, from coarse to fine, a style is mixed in."""
+
 _HEIGHT = 460
 
 _PRIVACY = (
@@ -123,7 +128,7 @@ class Layout:
                         )
 
     def _keeping(self, edits: Sequence[str], is_local: bool) -> None:
-        with gr.Accordion("People: load, save, animate, publish", open=False, elem_id="people"):
+        with gr.Accordion("People: load, save, mix, animate, publish", open=False, elem_id="people"):
             with gr.Tab("Load"):
                 sources = "Repository on the Hub, or a folder" if is_local else "Repository on the Hub"
                 self.source = gr.Textbox(label=sources, placeholder="me/ada", elem_id="source")
@@ -133,6 +138,11 @@ class Layout:
                 gr.Markdown("A ZIP file of 1 to 2 MB with what was learned, without the photograph.")
                 self.save = gr.Button("Save who is edited", elem_id="save")
                 self.saved = gr.HTML("")
+            with gr.Tab("Mix"):
+                gr.Markdown("The style of somebody else, as one more edit of who is edited.")
+                self.source_of_style = gr.Dropdown([ANYBODY], value=ANYBODY, label="Whose", elem_id="whose")
+                self.share = gr.Radio(list(SHARES), value="Colours", label="What", elem_id="share")
+                self.mix = gr.Button("Mix", elem_id="mix")
             with gr.Tab("Animate"):
                 names = [(readable(name), name) for name in edits]
                 self.walked = gr.Dropdown(names, label="Edit", value=edits[0] if edits else None, elem_id="walked")

@@ -15,8 +15,8 @@ from PIL import Image
 
 from pti_hub.app.components import animation, link, note, progress_bar
 from pti_hub.app.edit_lines import read_lines, strength_of
-from pti_hub.app.layout import Layout
-from pti_hub.app.people import animate, archive, load, load_archive, publish, welcome
+from pti_hub.app.layout import ANYBODY, SHARES, Layout
+from pti_hub.app.people import animate, archive, load, load_archive, mix, publish, welcome
 from pti_hub.app.studio import Studio, portrait_of
 from pti_hub.app.tuning import Report
 from pti_hub.app.uploads import sweep_uploads, taken
@@ -51,7 +51,7 @@ class _Events:
     def connect(self, page: gr.Blocks) -> None:
         """Connect components and handlers."""
         ui, on = self.layout, self._on
-        page.load(on(self._enter), None, [ui.who, ui.choosing, ui.editing, ui.note, *self._edited()], **_DEVICE)
+        page.load(on(self._enter), None, self._met(), **_DEVICE)
         page.unload(self._leave)
         opened = [ui.file, ui.camera, ui.note, ui.opening, ui.choosing, ui.numbered, ui.chosen, ui.editing]
         ui.file.upload(on(self._open), ui.file, opened, **_DEVICE)
@@ -62,13 +62,18 @@ class _Events:
         ui.learn.click(
             on(self._learn),
             ui.chosen,
-            [ui.learning, ui.choosing, ui.progress, ui.nearer, ui.note, ui.who, ui.editing, *self._edited()],
+            [ui.learning, ui.progress, ui.nearer, *self._met()],
             show_progress="hidden",
             **_DEVICE,
         )
         ui.stop.click(on(self._stop), None, ui.progress, queue=False)
         self._connect_edits()
         self._connect_people()
+
+    def _met(self) -> list[Any]:
+        """What changes when somebody becomes known."""
+        ui = self.layout
+        return [ui.note, ui.who, ui.choosing, ui.editing, ui.source_of_style, *self._edited()]
 
     def _edited(self) -> list[Any]:
         """What shows the edits of a face."""
@@ -105,10 +110,11 @@ class _Events:
 
     def _connect_people(self) -> None:
         ui, on = self.layout, self._on
-        met = [ui.note, ui.who, ui.choosing, ui.editing, *self._edited()]
+        met = self._met()
         ui.load.click(on(self._load), ui.source, met, **_DEVICE)
         ui.archive_in.upload(on(self._load_archive), ui.archive_in, [ui.archive_in, *met], **_DEVICE)
         ui.save.click(on(self._save), ui.who, ui.saved, **_DEVICE)
+        ui.mix.click(on(self._mix), [ui.who, ui.source_of_style, ui.share], [*self._edited(), ui.note], **_DEVICE)
         ui.animate.click(on(self._animate), [ui.who, ui.walked, ui.farthest], ui.animation, **_DEVICE)
         ui.publish.click(
             on(self._publish),
@@ -218,6 +224,7 @@ class _Events:
         return {
             ui.who: gr.update(choices=list(visit.portraits), value=new[0], visible=len(visit.portraits) > 1),
             ui.choosing: gr.update(open=False),
+            ui.source_of_style: gr.update(choices=[ANYBODY, *visit.portraits]),
             ui.editing: gr.update(visible=True),
             **self._show(visit, new[0]),
         }
@@ -290,6 +297,10 @@ class _Events:
     def _save(self, visit: Visit, who: str) -> Updates:
         address = archive(self.studio, visit, who)
         return {self.layout.saved: link(address, f"Download {who}")}
+
+    def _mix(self, visit: Visit, who: str, source: str, share: str) -> Updates:
+        line = mix(self.studio, visit, who, source, SHARES[share])
+        return self._write(visit, who, "\n".join([*visit.lines[who], line]))
 
     def _animate(self, visit: Visit, who: str, name: str, farthest: float) -> Updates:
         return {self.layout.animation: animation(*animate(self.studio, visit, who, name, farthest))}

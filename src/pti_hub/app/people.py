@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import secrets
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -121,6 +122,31 @@ def welcome(studio: Studio, visit: Visit, people: Personalization) -> list[str]:
         visit.meet(who, Portrait(studio.pipe, people, name))
         welcomed.append(who)
     return welcomed
+
+
+def mix(studio: Studio, visit: Visit, who: str, source: str, share: tuple[float, float]) -> str:
+    """The edit that mixes in the style of somebody else, or of a random face.
+
+    Args:
+        studio: The studio.
+        visit: Whose page it is.
+        who: Who is edited.
+        source: Whose style; nobody's name stands for a random face.
+        share: The first and the last layer, as shares of their number.
+
+    Returns:
+        The edit as a line of text.
+
+    Raises:
+        InputError: Who is edited is to be mixed with themselves.
+    """
+    portrait_of(visit, who)
+    if source == who:
+        raise InputError(f"{who} has the style of {who} already; choose somebody else")
+    name = source if source in visit.portraits else f"seed{secrets.randbelow(10**6)}"
+    count = studio.pipe.generator.num_ws
+    first, last = round(share[0] * count), round(share[1] * count) - 1
+    return f"mix:{name}" if (first, last) == (0, count - 1) else f"mix:{name}_layers{first}-{last}"
 
 
 def animate(studio: Studio, visit: Visit, who: str, name: str, farthest: float) -> tuple[str, str]:

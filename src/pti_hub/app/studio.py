@@ -24,6 +24,7 @@ from pti_hub.errors import FaceError, ImageError, InputError
 from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
 from pti_hub.images import STILL, Photograph, encode_image, read_photograph, to_tensor
 from pti_hub.logging import get_logger
+from pti_hub.personalization import Personalization
 from pti_hub.pipelines import Portrait, PTIPipeline, put_back
 from pti_hub.pipelines.scenes import SUBJECT
 
@@ -195,7 +196,9 @@ class Studio:
         Raises:
             InputError: One is unknown or malformed.
         """
-        return self.pipe.parse(list(lines), [portrait.personalization for portrait in visit.portraits.values()])
+        pivots = {who: portrait.pivot[0].cpu() for who, portrait in visit.portraits.items()}
+        # By the names that the page calls people, whatever their personalisations call them.
+        return self.pipe.parse(list(lines), [Personalization({}, pivots, self.pipe.base)] if pivots else [])
 
     def preview(self, visit: Visit, who: str) -> str:
         """The edited face, small and quick.
