@@ -13,6 +13,7 @@ OUT gets `page.png`, `page_narrow.png`, `page.gif` and the downloaded photograph
 
 from __future__ import annotations
 
+import functools
 import io
 import shutil
 import statistics
@@ -38,6 +39,7 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 WIDTH, HEIGHT, NARROW = 1280, 1000, 390
 FILM = (640, 500)
 EDITS = {"age": 1.5, "glasses": 1.0}
+STEP = 0.1
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync", "no-first-run")
 
 # A slider moves as under a hand: the page hears of it, and of its release.
@@ -83,11 +85,14 @@ class Page:
 
     def changes(self, selector: str, action: Callable[[], Any]) -> float:
         """Seconds from an action to new pictures on the screen."""
-        before, start = self.browser.execute_script(SOURCES, selector), time.monotonic()
+        before, start = self.run(SOURCES, selector), time.monotonic()
         action()
-        self.wait(lambda: self.browser.execute_script(SOURCES, selector) != before, selector)
-        self.wait(lambda: self.browser.execute_script(ARE_LOADED), "the pictures")
+        self.wait(lambda: self.run(SOURCES, selector) != before, selector)
+        self.wait(lambda: self.run(ARE_LOADED), "the pictures")
         return time.monotonic() - start
+
+    def run(self, script: str, *given: Any) -> Any:
+        return self.browser.execute_script(script, *given)
 
     def look(self, times: int = 1) -> Image.Image:
         """Take a picture of the window, for the film, too."""
@@ -121,7 +126,7 @@ def learn(page: Page, photo: Path, face: int) -> None:
     for number, box in enumerate(page.find("#chosen input")):
         if box.is_selected() != (number == face):
             box.click()
-    page.wait(lambda: page.browser.execute_script(ARE_LOADED), "the pictures")
+    page.wait(lambda: page.run(ARE_LOADED), "the pictures")
     page.look(4)
     page.find("#learn")[0].click()
     start = time.monotonic()
@@ -133,7 +138,7 @@ def learn(page: Page, photo: Path, face: int) -> None:
             raise SystemExit("waited 600 s for the sliders")
     print(f"personalised    {time.monotonic() - start:.1f} s")
     page.wait(lambda: page.find("#compared img"), "the photograph")
-    page.wait(lambda: page.browser.execute_script(ARE_LOADED), "the pictures")
+    page.wait(lambda: page.run(ARE_LOADED), "the pictures")
     page.look(3)
 
 
@@ -141,14 +146,11 @@ def edit(page: Page) -> None:
     """Move the sliders, and print how long a person waits."""
     moved, released = [], []
     for name, strength in EDITS.items():
-        # The first steps of an edit are measured, once per face.
-        for value in np.linspace(0, strength, 8)[1:]:
-            text = f"{value:.1f}"
-            moved.append(
-                page.changes("#face img", lambda name=name, text=text: page.browser.execute_script(MOVE, name, text))
-            )
-            page.look()
-        released.append(page.changes("#compared img", lambda name=name: page.browser.execute_script(RELEASE, name)))
+        for step in range(1, round(strength / STEP) + 1):
+            moved.append(page.changes("#face img", functools.partial(page.run, MOVE, name, f"{step * STEP:.1f}")))
+            if step % 2 == 0:
+                page.look()
+        released.append(page.changes("#compared img", functools.partial(page.run, RELEASE, name)))
         page.look(3)
     print(f"slider → face   median {statistics.median(moved):.2f} s, longest {max(moved):.2f} s of {len(moved)}")
     print(f"→ photograph    {', '.join(f'{seconds:.2f}' for seconds in released)} s")
@@ -159,11 +161,9 @@ def check(photo: Path, content: bytes, out: Path) -> None:
     path = out / f"edited{photo.suffix}"
     path.write_bytes(content)
     before, after = load_image(photo), load_image(path)
-    changed = (
-        (np.abs(np.asarray(before).astype(int) - np.asarray(after)).max(2) > 24).mean()
-        if before.size == after.size
-        else 0
-    )
+    if before.size != after.size:
+        raise SystemExit(f"{path} has {after.size} px, the photograph {before.size}")
+    changed = (np.abs(np.asarray(before).astype(int) - np.asarray(after)).max(2) > 24).mean()
     if not 0 < changed < 0.8:
         raise SystemExit(f"{path} is not the photograph with an edit")
     print(f"downloaded      {path}, {after.width}×{after.height} px, {changed:.0%} of them changed")

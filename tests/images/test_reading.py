@@ -261,3 +261,15 @@ def test_colour_of_16_bits_is_scaled(tmp_path: Path, colour_type: int, channels:
     )
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     assert load_image(tmp_path / "deep.png").getpixel((1, 1)) == (255, 128, 0)
+
+
+def test_a_format_that_starts_another_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as known:
+        assert known.format == "EPS"
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *args, **_: started.append(args))
+    with pytest.raises(ImageError, match="is not a picture in a known format"):
+        load_image(path)
+    assert started == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -299,13 +300,19 @@ def test_invert_gives_the_pivot_of_a_call(pipe: PTIPipeline, photograph: Tensor)
 
 def test_the_callback_sees_every_step(pipe: PTIPipeline, photograph: Tensor) -> None:
     seen: list[tuple[int, str]] = []
+    pictures: list[Tensor] = []
 
     def on_step(step: int, metrics: dict[str, Any]) -> None:
         assert isinstance(metrics["lpips"], float)
+        assert metrics["picture"].shape == photograph[None].shape
+        assert not metrics["picture"].requires_grad
+        pictures.append(metrics["picture"].clone())
         seen.append((step, metrics["stage"]))
 
     pipe(photograph, callback_on_step_end=on_step)
     assert seen == [(i, "project") for i in range(4)] + [(4 + i, "tune") for i in range(6)]
+    assert not any(torch.equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
+    assert (pictures[-1] - photograph).square().mean() < (pictures[0] - photograph).square().mean()
 
 
 def test_progress_bars_can_be_silenced(pipe: PTIPipeline, photograph: Tensor, capfd: Any) -> None:

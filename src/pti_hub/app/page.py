@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import inspect
 import tempfile
@@ -24,6 +25,7 @@ from pti_hub.app.visits import Visit
 from pti_hub.errors import PTIError, one_line
 from pti_hub.images import save_image
 from pti_hub.logging import get_logger
+from pti_hub.optim import reused_memory
 
 _DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 """Events that compute wait for one another: one job at a time."""
@@ -134,6 +136,9 @@ class _Events:
     def _leave(self, request: gr.Request) -> None:
         self.studio.visits.end(str(request.session_hash))
         sweep_uploads()
+        gc.collect()
+        with reused_memory():
+            pass  # Leaving it gives the system back what is free.
 
     # A photograph
 
