@@ -33,7 +33,7 @@ def test_without_edits_the_picture_is_the_reconstruction_itself(portrait: Portra
 
 
 def test_a_draft_is_small_and_near(pipe: PTIPipeline, portrait: Portrait) -> None:
-    edits = pipe.parse("smile=0.1")
+    edits = pipe.parse("smile=1")
     draft, whole = portrait.draft(edits, 32), portrait.edited(edits)[0]
     assert draft.size == (32, 32)
     shrunk = np.asarray(whole.resize((32, 32), Image.Resampling.BOX)).astype(int)
