@@ -145,3 +145,49 @@ def test_one_compositor_in_many_threads() -> None:
 def test_a_photograph_one_pixel_wide() -> None:
     photograph = texture(1, 200)
     assert Compositor(photograph, square(0, 100, 80), texture(64, 64, 1))(texture(64, 64, 2)).size == (1, 200)
+
+
+def head(background: tuple[int, int, int], hair: int) -> Image.Image:
+    """A textured head [256, 256] before a plain background; smooth skin in the middle."""
+    picture = Image.new("RGB", (256, 256), background)
+    strands = texture(256, 256, 3).point(lambda value: min(255, value // 2 + hair))
+    outline = Image.fromarray(ellipse(0.5, 0.55, 0.3, 0.42))
+    picture.paste(strands, mask=outline)
+    picture.paste((200, 160, 140), mask=Image.fromarray(ellipse(0.5, 0.58, 0.2, 0.28)))
+    return picture
+
+
+def ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
+    """A mask [256, 256]."""
+    places = (np.arange(256) + 0.5) / 256
+    inside = np.hypot((places - x) / width, (places[:, None] - y) / height) < 1
+    return (255 * inside).astype(np.uint8)
+
+
+def test_a_plain_background_keeps_its_colour_while_the_hair_changes() -> None:
+    photograph, quad = head((90, 140, 220), 20), square(127.5, 127.5, 256)
+    result = pixels(Compositor(photograph, quad, photograph)(head((130, 160, 190), 90)))
+    outside = ellipse(0.5, 0.55, 0.33, 0.45) == 0
+    assert np.array_equal(result[outside], pixels(photograph)[outside])
+    hair = (ellipse(0.5, 0.55, 0.28, 0.40) > 0) & (ellipse(0.5, 0.58, 0.22, 0.30) == 0)
+    assert (result - pixels(photograph))[hair].mean() > 40
+
+
+def test_smooth_skin_changes_its_colour() -> None:
+    photograph, quad = head((90, 140, 220), 20), square(127.5, 127.5, 256)
+    edited = photograph.copy()
+    edited.paste((230, 140, 140), mask=Image.fromarray(ellipse(0.5, 0.58, 0.2, 0.28)))
+    result = pixels(Compositor(photograph, quad, photograph)(edited))
+    middle = ellipse(0.5, 0.58, 0.17, 0.25) > 0
+    assert np.abs(result - pixels(edited))[middle].mean() < 3
+
+
+def test_hair_grows_over_a_plain_background() -> None:
+    photograph, quad = head((90, 140, 220), 20), square(127.5, 127.5, 256)
+    edited = photograph.copy()
+    grown = (ellipse(0.5, 0.6, 0.38, 0.42) > 0) & (ellipse(0.5, 0.55, 0.3, 0.42) == 0)
+    edited.paste(texture(256, 256, 4).point(lambda value: value // 3), mask=Image.fromarray((255 * grown).astype("u1")))
+    change = np.abs(pixels(Compositor(photograph, quad, photograph)(edited)) - pixels(photograph)).mean(2)
+    inner = cv2.erode(grown.astype(np.uint8), np.ones((5, 5))) > 0
+    inner[:, :40], inner[:, -40:] = False, False  # where no edit acts fully
+    assert np.median(change[inner]) > 25
