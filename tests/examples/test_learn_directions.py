@@ -77,6 +77,19 @@ def test_corrected_steps_move_nothing_that_is_held(learn: Any) -> None:
     assert after[0, learn.CORRECTED.index("mouth_open")] != 0
 
 
+def test_a_recipe_can_leave_the_correction_out(learn: Any) -> None:
+    recipes = {
+        "smile": learn.Recipe(1.0, corrected=False),
+        "sad": learn.Recipe(1.0, smile=-0.5),
+        "age": learn.Recipe(1.0),
+    }
+    before, after = vector(3, 2, 4), vector(3, 2, 4, seed=1)
+    smile, sad, age = learn.chosen(before, after, recipes)
+    assert torch.equal(smile, before[0]) and torch.equal(age, after[2])
+    # What others take of a smile is corrected, as they are.
+    torch.testing.assert_close(sad, after[1] - 0.5 * after[0])
+
+
 def test_steps_move_the_layers_of_their_recipes(learn: Any) -> None:
     recipes = {"glasses": learn.Recipe(1.0, first=2, last=3), "beard": learn.Recipe(1.0)}
     w = vector(50, 40).double()
