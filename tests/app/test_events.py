@@ -80,9 +80,6 @@ class Browser:
     def open(self, path: Path) -> dict[int, Any]:
         return self.do("1. Photograph", "upload", self.upload(path))
 
-    def sliders(self, **strengths: float) -> list[Any]:
-        return [WHOLE, strengths.get("smile", 0), strengths.get("age", 0)]
-
     def picture(self, value: Any) -> Image.Image:
         return Image.open(BytesIO(self.client.get(value["url"]).raise_for_status().content)).convert("RGB")
 
@@ -138,10 +135,10 @@ def test_a_journey_leaves_nothing_on_the_disk(address: str, square: Path, memory
     assert ada.picture(opened[ada.place("numbered")]).size == (200, 200)
     assert pictures_in(memory) == []
     ada.do("learn", "click", [])
-    moved = ada.do("edit-smile", "input", *ada.sliders(smile=1.5))
+    moved = ada.do("edit-smile", "input", WHOLE, 1.5)
     assert moved[ada.place("lines")] == "smile=1.5"
     assert ada.picture(moved[ada.place("face")]).size == (64, 64)
-    compared = ada.do("edit-smile", "release", *ada.sliders(smile=1.5))[ada.place("compared")]
+    compared = ada.do("edit-smile", "release", WHOLE, 1.5)[ada.place("compared")]
     before, after = (np.asarray(ada.picture(picture)) for picture in compared)
     assert (before != after).any()
     written = ada.do("apply", "click", WHOLE, "age=2\nsmile=-1")
@@ -195,7 +192,7 @@ def test_strong_edits_do_not_stop_the_sliders(address: str, square: Path) -> Non
     written = ada.do("apply", "click", WHOLE, "smile=5")
     shown = written[ada.place("edit-smile")]
     shown = shown["value"] if isinstance(shown, dict) else shown
-    moved = ada.do("edit-age", "input", *ada.sliders(smile=shown, age=1))
+    moved = ada.do("edit-age", "input", WHOLE, 1)
     assert moved[ada.place("lines")] == "smile=5\nage=1"
 
 
@@ -211,7 +208,7 @@ def test_two_pages_at_once_stay_apart(address: str, tmp_path: Path) -> None:
         for _ in range(3):
             seen.append(browser.picture(browser.open(path)[browser.place("numbered")]))
             browser.do("learn", "click", [])
-            compared = browser.do("edit-smile", "release", *browser.sliders())
+            compared = browser.do("edit-smile", "release", WHOLE, 0)
             seen += [browser.picture(picture) for picture in compared[browser.place("compared")]]
         return [np.asarray(picture).reshape(-1, 3).mean(0) for picture in seen]
 

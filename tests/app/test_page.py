@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import io
@@ -44,7 +45,10 @@ class Page:
 
     def steps(self, name: str, *arguments: Any) -> Iterator[dict[Any, Any]]:
         """What changes by an event, step by step."""
-        handler = self.events._on(getattr(self.events, f"_{name}"))
+        handle = getattr(self.events, f"_{name}")
+        if name in ("slide", "release"):
+            handle, arguments = functools.partial(handle, arguments[0]), arguments[1:]
+        handler = self.events._on(handle)
         if inspect.isgeneratorfunction(handler):
             yield from handler(self.request, *arguments)
         else:
@@ -56,9 +60,6 @@ class Page:
         for updates in self.steps(name, *arguments):
             changed |= updates
         return changed
-
-    def sliders(self, **strengths: float) -> list[float]:
-        return [strengths.get(name, 0.0) for name in self.ui.sliders]
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +103,11 @@ def test_a_journey(page: Page, square: Path, tmp_path: Path, fetch: Fetch) -> No
     assert (learned[ui.who]["choices"], learned[ui.who]["value"]) == ([WHOLE], WHOLE)
     assert "Done: move a slider." in learned[ui.note]
     assert learned[ui.lines] == ""
-    moved = page.do("slide", WHOLE, *page.sliders(smile=1.5))
+    moved = page.do("slide", "smile", WHOLE, 1.5)
     assert moved[ui.lines] == "smile=1.5"
     assert Image.open(io.BytesIO(fetch(studio, moved[ui.face]))).size == (64, 64)
-    assert ui.face not in page.do("slide", WHOLE, *page.sliders(smile=1.5))  # nothing has to be painted
-    compared = page.do("compare", WHOLE, *page.sliders(smile=2.0))
+    assert ui.face not in page.do("slide", "smile", WHOLE, 1.5)  # nothing has to be painted
+    compared = page.do("release", "smile", WHOLE, 2.0)
     assert studio.visits.of("a").lines == {WHOLE: ["smile=2"]}
     before, after = (fetch(studio, address) for address in compared[ui.compared])
     assert before != after
@@ -266,8 +267,8 @@ def test_a_path_that_was_not_uploaded_takes_nothing_with_it(
         ("write", ["Face 0", "frown"], "no edit is named 'frown'"),
         ("write", ["Face 0", "smile\n" * 41], "41 edits; expected at most 40"),
         ("reset", ["Face 0"], "nobody is personalised yet"),
-        ("slide", ["Face 0", 1.0, 0.0], "nobody is personalised yet"),
-        ("compare", ["Face 0", 1.0, 0.0], "nobody is personalised yet"),
+        ("slide", ["smile", "Face 0", 1.0], "nobody is personalised yet"),
+        ("release", ["smile", "Face 0", 1.0], "nobody is personalised yet"),
         ("save", [None], "nobody is personalised yet"),
         ("animate", [None, "smile", 1.0], "nobody is personalised yet"),
         ("publish", [None, "me/ada", "hf_x", True], "nobody is personalised yet"),
@@ -324,7 +325,7 @@ def test_remarks_are_shown(page: Page, square: Path, tmp_path: Path, monkeypatch
         return preview(*arguments)
 
     monkeypatch.setattr(page.studio, "preview", remarking)
-    moved = page.do("slide", WHOLE, *page.sliders(smile=1.0))
+    moved = page.do("slide", "smile", WHOLE, 1.0)
     assert "smile &lt;goes&gt; no further" in moved[page.ui.note]
 
 

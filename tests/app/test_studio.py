@@ -116,8 +116,8 @@ def test_chosen_faces_are_learned(face_studio: Studio, visit: Visit, group_file:
     assert list(visit.portraits) == ["Face 0", "Face 2"]
     assert visit.lines == {"Face 0": [], "Face 2": []}
     assert all(visit.is_home(who) for who in visit.portraits)
-    face_studio.slide(visit, "Face 0", {"smile": 1.0})
-    face_studio.slide(visit, "Face 2", {"smile": 1.0})
+    face_studio.slide(visit, "Face 0", "smile", 1.0)
+    face_studio.slide(visit, "Face 2", "smile", 1.0)
     assert learned(face_studio, visit, [0]) == ["Face 0"]
     assert visit.lines == {"Face 0": [], "Face 2": ["smile=1"]}
 
@@ -145,7 +145,9 @@ def test_faces_that_are_done_stay_after_a_stop(face_studio: Studio, visit: Visit
             done.append(item)
         elif item.face == 1:
             visit.stop.set()
-    assert done == list(visit.portraits) == list(visit.lines) == ["Face 0"]
+    # The second one may have been done just then.
+    assert done == list(visit.portraits) == list(visit.lines)
+    assert done in (["Face 0"], ["Face 0", "Face 1"])
 
 
 @needs_models
@@ -179,17 +181,17 @@ def test_sliders_move_their_own_edits(studio: Studio, visit: Visit, square: Path
     studio.open(visit, square, "a.png")
     learned(studio, visit, [])
     visit.lines[WHOLE] = ["pc0=2", "age=raw:1", "smile"]
-    assert studio.slide(visit, WHOLE, {"smile": 1.0, "age": 0.0}) == ["pc0=2", "age=raw:1", "smile"]
-    assert studio.slide(visit, WHOLE, {"smile": -0.5, "age": 0.0}) == ["pc0=2", "age=raw:1", "smile=-0.5"]
-    assert studio.slide(visit, WHOLE, {"smile": -0.5, "age": 2.0}) == ["pc0=2", "age=2", "smile=-0.5"]
-    assert studio.slide(visit, WHOLE, {"smile": 0.0, "age": 2.0}) == ["pc0=2", "age=2"]
-    assert studio.slide(visit, WHOLE, {"smile": 3.0, "age": 2.0}) == ["pc0=2", "age=2", "smile=3"]
+    assert studio.slide(visit, WHOLE, "smile", 1.0) == ["pc0=2", "age=raw:1", "smile"]
+    assert studio.slide(visit, WHOLE, "smile", -0.5) == ["pc0=2", "age=raw:1", "smile=-0.5"]
+    assert studio.slide(visit, WHOLE, "age", 2.0) == ["pc0=2", "age=2", "smile=-0.5"]
+    assert studio.slide(visit, WHOLE, "smile", 0.0) == ["pc0=2", "age=2"]
+    assert studio.slide(visit, WHOLE, "smile", 3.0) == ["pc0=2", "age=2", "smile=3"]
     assert visit.lines == {WHOLE: ["pc0=2", "age=2", "smile=3"]}
 
 
 def test_a_face_without_a_portrait_gets_no_edits(studio: Studio, visit: Visit, square: Path) -> None:
     with pytest.raises(InputError, match="nobody is personalised yet"):
-        studio.slide(visit, WHOLE, {"smile": 1.0})
+        studio.slide(visit, WHOLE, "smile", 1.0)
     studio.open(visit, square, "a.png")
     learned(studio, visit, [])
     assert visit.lines == {WHOLE: []}
@@ -201,7 +203,7 @@ def test_the_face_is_shown_while_a_slider_moves(studio: Studio, visit: Visit, sq
     studio.open(visit, square, "a.png")
     learned(studio, visit, [])
     before = decoded(fetch(studio, studio.preview(visit, WHOLE)))
-    studio.slide(visit, WHOLE, {"smile": 3.0})
+    studio.slide(visit, WHOLE, "smile", 3.0)
     after = decoded(fetch(studio, studio.preview(visit, WHOLE)))
     assert before.size == after.size == (64, 64)
     assert not same(before, after)
@@ -215,7 +217,7 @@ def test_before_and_after(face_studio: Studio, visit: Visit, group_file: Path, f
         face_studio.compare(visit, "Face 1")
     plain = face_studio.compare(visit, "Face 0")
     assert fetch(face_studio, plain.before) == fetch(face_studio, plain.after)
-    face_studio.slide(visit, "Face 2", {"smile": 3.0})
+    face_studio.slide(visit, "Face 2", "smile", 3.0)
     one = face_studio.compare(visit, "Face 0")
     before, after = (np.asarray(decoded(fetch(face_studio, at))) for at in (one.before, one.after))
     assert before.shape == after.shape == (512, 760, 3)
@@ -236,7 +238,7 @@ def test_the_file_is_what_a_call_writes(
         save_image(group, path)
     face_studio.open(visit, path, path.name)
     learned(face_studio, visit, [2])
-    face_studio.slide(visit, "Face 2", {"smile": 2.0})
+    face_studio.slide(visit, "Face 2", "smile", 2.0)
     content = fetch(face_studio, face_studio.compare(visit, "Face 2").file)
     person = visit.portraits["Face 2"].personalization
     written = tmp_path / f"written{'.png' if kind == 'PNG' else suffix}"
@@ -259,7 +261,7 @@ def test_someone_without_a_photograph(
     studio: Studio, visit: Visit, ada: Personalization, pipe: PTIPipeline, fetch: Fetch
 ) -> None:
     welcome(studio, visit, ada)
-    studio.slide(visit, "subject", {"age": 1.5})
+    studio.slide(visit, "subject", "age", 1.5)
     compared = studio.compare(visit, "subject")
     assert same(decoded(fetch(studio, compared.file)), pipe.edit(ada, ("age", 1.5))[0])
     assert decoded(fetch(studio, compared.before)).size == (64, 64)
@@ -281,7 +283,7 @@ def test_two_visits_at_once_stay_apart(
             lambda: face_studio.open(visit, path, path.name),
             lambda: addresses.setdefault(key, []).append(face_studio.numbered(visit)),
             lambda: learned(face_studio, visit, [number]),
-            lambda: face_studio.slide(visit, who, {"smile": 1.0 + number}),
+            lambda: face_studio.slide(visit, who, "smile", 1.0 + number),
             lambda: addresses[key].append(face_studio.preview(visit, who)),
             lambda: addresses[key].extend(face_studio.compare(visit, who)),
         ]

@@ -17,7 +17,13 @@ from pti_hub.app.people import welcome
 from pti_hub.app.pictures import Pictures
 from pti_hub.app.studio import WHOLE, Studio
 from pti_hub.app.visits import Visit, Visits
-from pti_hub.images import Photograph
+from pti_hub.images import Photograph, read_photograph
+
+
+@pytest.fixture
+def photo() -> Photograph:
+    """A photograph."""
+    return read_photograph(Image.new("RGB", (8, 8)))
 
 
 @pytest.fixture
@@ -40,13 +46,15 @@ def test_there_may_be_so_many_and_no_more(clock: list[float]) -> None:
     assert len(visits) == 2
 
 
-def test_idle_visits_make_room(clock: list[float]) -> None:
+def test_idle_visits_make_room(clock: list[float], photo: Photograph) -> None:
     pictures = Pictures()
     visits = Visits(Settings(visits=2, idle_minutes=30), pictures)
     ada = visits.of("ada")
+    ada.photograph = photo
     pictures.put("ada", "face", b"1", "image/jpeg")
     clock[0] += 20 * 60
     bob = visits.of("bob")
+    bob.photograph = photo
     clock[0] += 9 * 60
     with pytest.raises(InputError, match="come back later"):
         visits.of("cleo")
@@ -54,6 +62,38 @@ def test_idle_visits_make_room(clock: list[float]) -> None:
     visits.of("cleo")
     assert (ada.is_gone, bob.is_gone, ada.stop.is_set(), len(pictures)) == (True, False, True, 0)
     assert visits.of("bob") is bob
+
+
+def test_an_idle_visit_is_kept_while_there_is_room(clock: list[float], photo: Photograph) -> None:
+    visits = Visits(Settings(visits=2, idle_minutes=30), Pictures())
+    ada = visits.of("ada")
+    ada.photograph = photo
+    clock[0] += 5 * 3600
+    visits.of("bob")
+    assert visits.of("ada") is ada
+
+
+def test_who_opens_nothing_takes_nobodys_place_for_long(clock: list[float], photo: Photograph) -> None:
+    visits = Visits(Settings(visits=2), Pictures())
+    ada, nobody = visits.of("ada"), visits.of("nobody")
+    ada.photograph = photo
+    with pytest.raises(InputError, match="come back later"):
+        visits.of("bob")
+    clock[0] += 2 * 60
+    visits.of("bob")
+    assert (ada.is_gone, nobody.is_gone) == (False, True)
+
+
+def test_what_has_ended_is_remembered_for_a_while_only() -> None:
+    pictures = Pictures()
+    visits = Visits(Settings(visits=1), pictures)
+    for i in range(20_100):
+        visits.of(str(i))
+        visits.end(str(i))
+        visits.end(f"never there {i}")
+    assert len(visits._ended) == len(pictures._forgotten) == 10_000
+    with pytest.raises(InputError, match="reload it"):
+        visits.of("20099")
 
 
 def test_every_event_keeps_a_visit(clock: list[float]) -> None:
@@ -126,8 +166,8 @@ def test_another_photograph_leaves_people_who_were_loaded(
     assert welcome(studio, visit, ada) == ["subject"]
     studio.open(visit, square, "a.png")
     list(studio.learn(visit, []))
-    studio.slide(visit, "subject", {"smile": 1.0})
-    studio.slide(visit, WHOLE, {"smile": 2.0})
+    studio.slide(visit, "subject", "smile", 1.0)
+    studio.slide(visit, WHOLE, "smile", 2.0)
     assert (visit.is_home(WHOLE), visit.is_home("subject")) == (True, False)
     visit.close_photograph()
     assert list(visit.portraits) == ["subject"]

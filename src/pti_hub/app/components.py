@@ -15,7 +15,7 @@ from pti_hub.app.tuning import Report
 
 @contextmanager
 def _without_interface_file() -> Iterator[None]:
-    """gradio writes an interface file (.pyi) beside the source of each component that is defined meanwhile, or not."""
+    """Components are defined in here, since gradio writes an interface file (.pyi) beside the source of all others."""
     before = component_meta.create_or_modify_pyi
     component_meta.create_or_modify_pyi = lambda *_: None
     try:
@@ -42,6 +42,14 @@ with _without_interface_file():
 
         def postprocess(self, value: Any) -> Any:
             return None if value is None else [{"url": address} for address in value]
+
+    class Slider(gr.Slider):
+        """A slider whose number may be cleared to type another one, or be past the end."""
+
+        is_template = True
+
+        def preprocess(self, payload: float | None) -> float:
+            return super().preprocess(min(max(payload or 0.0, self.minimum), self.maximum))
 
 
 _STAGES = {"faces": "finding the face", "project": "finding a start", "tune": "learning the face"}
@@ -71,7 +79,7 @@ def link(address: str, text: str) -> str:
 
 def note(text: str) -> str:
     """A message that screen readers announce, as HTML."""
-    return f'<p class="pti-note" role="status">{html.escape(text)}</p>' if text else ""
+    return f'<p class="pti-note">{html.escape(text)}</p>' if text else ""
 
 
 def animation(address: str, media_type: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
-from pti_hub.app.components import Comparison, Picture
+from pti_hub.app.components import Comparison, Picture, Slider
 from pti_hub.app.edit_lines import STRONGEST
 
 GROUPS = (
@@ -47,7 +47,8 @@ class Layout:
         self.sliders: dict[str, gr.Slider] = {}
         where = "on this machine" if is_local else "on this server"
         gr.Markdown(
-            f"# PTI Hub\nEdit a face in your own photograph. It stays {where}, in memory, until you close the page."
+            "# PTI Hub\nEdit a face in your own photograph. "
+            f"It stays {where}, and is forgotten when you close the page."
         )
         self.note = gr.HTML("", elem_id="note")
         self._opening(has_example)
@@ -123,7 +124,7 @@ class Layout:
             if names:
                 with gr.Accordion(title):
                     for name in names:
-                        self.sliders[name] = gr.Slider(
+                        self.sliders[name] = Slider(
                             *(-STRONGEST, STRONGEST, 0.0), step=0.1, label=readable(name), elem_id=f"edit-{name}"
                         )
 
@@ -135,7 +136,7 @@ class Layout:
                 self.load = gr.Button("Load", elem_id="load")
                 self.archive_in = gr.File(label="Or a ZIP file that was saved here", file_types=[".zip"])
             with gr.Tab("Save"):
-                gr.Markdown("A ZIP file of 1 to 2 MB with what was learned, without the photograph.")
+                gr.Markdown("A ZIP file of about 12 MB with what was learned, without the photograph.")
                 self.save = gr.Button("Save who is edited", elem_id="save")
                 self.saved = gr.HTML("")
             with gr.Tab("Mix"):
@@ -146,7 +147,7 @@ class Layout:
             with gr.Tab("Animate"):
                 names = [(readable(name), name) for name in edits]
                 self.walked = gr.Dropdown(names, label="Edit", value=edits[0] if edits else None, elem_id="walked")
-                self.farthest = gr.Slider(0.5, STRONGEST, 1.5, step=0.5, label="As far as", elem_id="farthest")
+                self.farthest = Slider(0.5, STRONGEST, 1.5, step=0.5, label="As far as", elem_id="farthest")
                 self.animate = gr.Button("Animate", elem_id="animate")
                 self.animation = gr.HTML("")
             with gr.Tab("Publish"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import html
 import importlib.util
 import inspect
 import tempfile
@@ -25,7 +27,7 @@ from pti_hub.app.visits import Visit
 from pti_hub.errors import PTIError, one_line
 from pti_hub.images import save_image
 from pti_hub.logging import get_logger
-from pti_hub.optim import reused_memory
+from pti_hub.optim import helpers_end, reused_memory
 
 _DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 """Events that compute wait for one another: one job at a time."""
@@ -55,7 +57,7 @@ class _Events:
         ui, on = self.layout, self._on
         page.load(on(self._enter), None, self._met(), **_DEVICE)
         page.unload(self._leave)
-        opened = [ui.file, ui.camera, ui.note, ui.opening, ui.choosing, ui.numbered, ui.chosen, ui.editing]
+        opened = [ui.file, ui.camera, ui.opening, ui.numbered, ui.chosen, *self._met()]
         ui.file.upload(on(self._open), ui.file, opened, **_DEVICE)
         ui.camera.input(on(self._open), ui.camera, opened, **_DEVICE)
         ui.example.click(on(self._open_example), None, opened, **_DEVICE)
@@ -84,26 +86,14 @@ class _Events:
 
     def _connect_edits(self) -> None:
         ui, on = self.layout, self._on
-        sliders = list(ui.sliders.values())
         quiet: dict[str, Any] = {"show_progress": "hidden", **_DEVICE}
         shown = [ui.lines, ui.face, ui.note]
         whole = [ui.lines, ui.note, ui.compared, ui.face, ui.download]
-        gr.on(
-            [slider.input for slider in sliders],
-            on(self._slide),
-            [ui.who, *sliders],
-            shown,
-            trigger_mode="always_last",
-            **quiet,
-        )
-        gr.on(
-            [slider.release for slider in sliders],
-            on(self._compare),
-            [ui.who, *sliders],
-            whole,
-            trigger_mode="always_last",
-            **quiet,
-        )
+        for name, slider in ui.sliders.items():
+            # Each slider tells where it stands itself: others may not have followed yet.
+            moved, released = (on(functools.partial(do, name)) for do in (self._slide, self._release))
+            slider.input(moved, [ui.who, slider], shown, trigger_mode="always_last", **quiet)
+            slider.release(released, [ui.who, slider], whole, trigger_mode="always_last", **quiet)
         everything = [*self._edited(), ui.note]
         ui.who.input(on(self._show), ui.who, everything, **quiet)
         ui.apply.click(on(self._write), [ui.who, ui.lines], everything, **quiet)
@@ -151,12 +141,13 @@ class _Events:
         address = self.studio.numbered(visit)
         labels = [(f"Face {i}", i) for i in range(len(visit.faces))]
         first = [0] if len(labels) == 1 else []
+        known = list(visit.portraits)
         return {
+            **(self._meet(visit, known) if known else {ui.editing: gr.update(visible=False)}),
             **{ui.file: None, ui.camera: None, ui.note: note(self._found(visit))},
             **{ui.opening: gr.update(visible=False), ui.numbered: address},
             ui.chosen: gr.update(choices=labels, value=first),
             ui.choosing: gr.update(visible=True, open=True),
-            ui.editing: gr.update(visible=False),
         }
 
     def _found(self, visit: Visit) -> str:
@@ -190,18 +181,18 @@ class _Events:
 
     def _learn(self, visit: Visit, numbers: list[int]) -> Iterator[Updates]:
         ui, studio = self.layout, self.studio
-        count, done = max(1, len(numbers)), []
-        start = Report(numbers[0] if numbers else 0, "faces")
+        order, done = sorted(numbers) or [0], []
+        start = Report(order[0], "faces")
         yield {
             **{ui.learning: gr.update(visible=True), ui.choosing: gr.update(visible=False), ui.nearer: _hidden()},
-            **{ui.progress: progress_bar(start, 1, count), ui.note: ""},
+            **{ui.progress: progress_bar(start, 1, len(order)), ui.note: ""},
         }
         try:
             for item in studio.learn(visit, numbers):
                 if isinstance(item, str):
                     done.append(item)
                     continue
-                updates: Updates = {ui.progress: progress_bar(item, len(done) + 1, count)}
+                updates: Updates = {ui.progress: progress_bar(item, order.index(item.face) + 1, len(order))}
                 if item.picture is not None:
                     updates[ui.nearer] = gr.update(value=studio.show(visit, "nearer", item.picture), visible=True)
                 yield updates
@@ -255,19 +246,17 @@ class _Events:
             ui.download: link(compared.file, f"Download the {what}"),
         }
 
-    def _slide(self, visit: Visit, who: str, *strengths: float) -> Updates:
+    def _slide(self, name: str, visit: Visit, who: str, strength: float) -> Updates:
         ui, before = self.layout, visit.lines.get(who)
-        lines = self.studio.slide(visit, who, dict(zip(ui.sliders, strengths, strict=True)))
-        if lines == before:
-            # The release of the slider came first.
-            return {ui.lines: "\n".join(lines)}
-        with self.studio.remarks.heard() as heard:
-            face = self.studio.preview(visit, who)
-        return {ui.face: face, ui.lines: "\n".join(lines), ui.note: note("; ".join(heard))}
+        with _undone(visit, who), self.studio.remarks.heard() as heard:
+            lines = self.studio.slide(visit, who, name, strength)
+            # If they are equal, the release of the slider came first.
+            face = {} if lines == before else {ui.face: self.studio.preview(visit, who)}
+        return {ui.lines: "\n".join(lines), ui.note: note("; ".join(heard)), **face}
 
-    def _compare(self, visit: Visit, who: str, *strengths: float) -> Updates:
-        lines = self.studio.slide(visit, who, dict(zip(self.layout.sliders, strengths, strict=True)))
-        with self.studio.remarks.heard() as heard:
+    def _release(self, name: str, visit: Visit, who: str, strength: float) -> Updates:
+        with _undone(visit, who), self.studio.remarks.heard() as heard:
+            lines = self.studio.slide(visit, who, name, strength)
             whole = self._whole(visit, who)
         return {self.layout.lines: "\n".join(lines), self.layout.note: note("; ".join(heard)), **whole}
 
@@ -275,13 +264,9 @@ class _Events:
         lines = read_lines(text)
         self.studio.check(visit, lines)
         portrait_of(visit, who)
-        before, visit.lines[who] = visit.lines[who], lines
-        try:
+        with _undone(visit, who):
+            visit.lines[who] = lines
             return self._show(visit, who)
-        except PTIError:
-            # What can't be made is not to stand in the way of all that comes after it.
-            visit.lines[who] = before
-            raise
 
     def _reset(self, visit: Visit, who: str) -> Updates:
         portrait_of(visit, who)
@@ -322,7 +307,7 @@ class _Events:
 
         # gradio looks at annotations and at the kind of function, so each kind has its own.
         def answer(request: gr.Request, *args: Any) -> Any:
-            with _explained():
+            with _explained(), helpers_end():
                 return handler(visit_of(request), *args)
 
         def answer_click(request: gr.Request, event: gr.SelectData, *args: Any) -> Any:
@@ -343,12 +328,25 @@ def _hidden() -> Any:
 
 
 @contextmanager
+def _undone(visit: Visit, who: str) -> Iterator[None]:
+    """Edits of a face that can't be made are not to stand in the way of all that comes after them."""
+    before = visit.lines.get(who)
+    try:
+        yield
+    except Exception:
+        if before is not None and who in visit.lines:
+            visit.lines[who] = before
+        raise
+
+
+@contextmanager
 def _explained() -> Iterator[None]:
     """The package's errors as a line in the page; any other error is told to the log alone."""
     try:
         yield
     except PTIError as error:
-        raise gr.Error(one_line(error), print_exception=False) from None
+        # gradio shows a message as HTML.
+        raise gr.Error(html.escape(one_line(error), quote=False), print_exception=False) from None
     except gr.Error:
         raise
     except Exception as error:

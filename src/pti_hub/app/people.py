@@ -10,17 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
 from pti_hub.app.studio import PREVIEW, Studio, portrait_of
 from pti_hub.app.visits import Visit
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError, printable
 from pti_hub.images import import_av, save_animation
-from pti_hub.personalization import CONFIG_NAME, Personalization
+from pti_hub.personalization import CONFIG_NAME, WEIGHTS_NAME, Personalization
 from pti_hub.pipelines import Portrait
 from pti_hub.storage import fetch_repository
+from pti_hub.storage.hub import explained_hub_errors
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
-_LARGEST = 500_000_000
+_LARGEST = 100_000_000
 """Size of an unpacked personalisation, in bytes, at most."""
 _MOST_FILES = 50
 _FRAMES = 9
@@ -40,8 +42,8 @@ def archive(studio: Studio, visit: Visit, who: str) -> str:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 file.write(path, path.relative_to(folder))
-    name = f"{Path(visit.name).stem if visit.is_home(who) else who}_{who}.zip".replace(" ", "_")
-    return studio.pictures.put(visit.key, "archive", content.getvalue(), "application/zip", name)
+    name = f"{Path(visit.name).stem}_{who}.zip" if visit.is_home(who) else f"{who}.zip"
+    return studio.pictures.put(visit.key, "archive", content.getvalue(), "application/zip", name.replace(" ", "_"))
 
 
 def load(studio: Studio, visit: Visit, source: str) -> list[str]:
@@ -65,9 +67,18 @@ def load(studio: Studio, visit: Visit, source: str) -> list[str]:
         )
     # Strangers see what everybody may see, and leave nothing.
     with TemporaryDirectory() as cache:
-        return welcome(
-            studio, visit, Personalization.from_pretrained(fetch_repository(source, token=False, cache_dir=cache))
-        )
+        _check_size(source)
+        folder = fetch_repository(source, token=False, cache_dir=cache, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME])
+        return welcome(studio, visit, Personalization.from_pretrained(folder))
+
+
+def _check_size(repository: str) -> None:
+    """Make sure that a public repository holds a personalisation of usual size."""
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        with explained_hub_errors(repository, WeightsError):
+            size = get_hf_file_metadata(hf_hub_url(repository, name), token=False).size
+        if size is None or size > _LARGEST:
+            raise WeightsError(f"{repository} holds files of more than {_LARGEST // 1_000_000} MB; load it elsewhere")
 
 
 def load_archive(studio: Studio, visit: Visit, path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 _ADDRESS = "/pictures"
-_LATEST = 3
+_LATEST = 2
 """So many pictures of one place on the page are kept: a browser may still be fetching the one before."""
 
 Content: TypeAlias = "bytes | Callable[[], bytes]"
@@ -34,7 +34,7 @@ class Pictures:
     def __init__(self) -> None:
         self._items: dict[str, _Item] = {}
         self._places: dict[tuple[str, str], deque[str]] = {}
-        self._forgotten: set[str] = set()
+        self._forgotten: deque[str] = deque(maxlen=10_000)
         self._lock = threading.Lock()
 
     def put(self, owner: str, place: str, content: Content, media_type: str, name: str = "") -> str:
@@ -64,10 +64,18 @@ class Pictures:
     def forget(self, owner: str) -> None:
         """Forget all files of an owner, and keep no more of them: work that is under way may still make some."""
         with self._lock:
-            self._forgotten.add(owner)
-            for place in [place for place in self._places if place[0] == owner]:
-                for token in self._places.pop(place):
-                    del self._items[token]
+            self._forgotten.append(owner)
+            self._drop(owner)
+
+    def clear(self, owner: str) -> None:
+        """Forget the files that an owner has by now."""
+        with self._lock:
+            self._drop(owner)
+
+    def _drop(self, owner: str) -> None:
+        for place in [place for place in self._places if place[0] == owner]:
+            for token in self._places.pop(place):
+                del self._items[token]
 
     def __len__(self) -> int:
         return len(self._items)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,10 @@ _PREFIX = "pti-hub-"
 
 _MEMORY = Path("/dev/shm")
 """Linux's folder in memory."""
+
+
+_ROOM = 10**9
+"""Bytes that have to be free there: containers often have 64 MB."""
 
 
 class ServerOptions(TypedDict, total=False):
@@ -61,12 +66,13 @@ def serve(pipe: PTIPipeline, settings: Settings | None = None, **options: Unpack
         InputError: `auth` is malformed, or the port is taken.
     """
     if threading.current_thread() is threading.main_thread():
-        # Like Ctrl-C, so that the folder of temporary files goes.
+        # Like Ctrl-C, so that the folder of temporary files is removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with served(pipe, settings, **options) as address:
         print(f"PTI Hub is at {address} (Ctrl-C ends it)", flush=True)
         with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+            while True:
+                time.sleep(3600)  # on Windows, waiting without end can't be interrupted
 
 
 @contextmanager
@@ -81,6 +87,8 @@ def served(
     opens_browser: bool = False,
 ) -> Iterator[str]:
     """A server of the page beside other work; arguments and errors as in `serve`.
+
+    The pipeline belongs to the server meanwhile, and temporary files of the whole process go to the server's folder.
 
     Yields:
         Address of the page.
@@ -111,7 +119,7 @@ def served(
                 css_paths=Path(__file__).with_name("page.css"),
                 head=f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>",
                 max_file_size=f"{settings.megabytes}mb",
-                state_session_capacity=settings.visits,
+                state_session_capacity=50 * settings.visits,  # gradio counts closed pages, too
                 footer_links=["gradio", "settings"],
                 ssr_mode=False,
                 enable_monitoring=False,
@@ -120,9 +128,12 @@ def served(
         except OSError as error:
             raise InputError(f"{host}:{port or 7860} can't be listened on: {error}; give another --port") from error
         try:
+            if share and not shared:
+                raise InputError("no public address could be had; leave --share out, or try again")
             yield shared or url
         finally:
             page.close(verbose=False)
+            studio.remarks.close()
 
 
 def check_gradio() -> None:
@@ -142,7 +153,8 @@ def check_gradio() -> None:
 @contextmanager
 def _folder_in_memory() -> Iterator[None]:
     """A private folder for temporary files, in memory where the system has such a place; gone at the end."""
-    place = str(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
+    is_usable = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
+    place = str(_MEMORY) if is_usable else None
     _sweep(Path(place or tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as folder:
         before = tempfile.tempdir, os.environ.get("GRADIO_TEMP_DIR")

@@ -20,7 +20,7 @@ from pti_hub.app.settings import Settings
 from pti_hub.app.tuning import Learned, Report
 from pti_hub.app.visits import Made, Visit, Visits
 from pti_hub.edits import AnyEdit
-from pti_hub.errors import FaceError, ImageError, InputError
+from pti_hub.errors import FaceError, ImageError, InputError, PTIError
 from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
 from pti_hub.images import STILL, Photograph, encode_image, read_photograph, to_tensor
 from pti_hub.logging import get_logger
@@ -55,7 +55,7 @@ class Compared(NamedTuple):
 
 
 class Studio:
-    """Does the work of all visits on one pipeline, one job at a time: whoever calls it sees to that.
+    """Does the work of all visits on one pipeline. Only one method may be at work at a time.
 
     Args:
         pipe: The pipeline; people whom it has loaded can be edited by every visitor.
@@ -107,6 +107,7 @@ class Studio:
         else:
             to_tensor(photograph.picture, self.pipe.generator.resolution)
         visit.close_photograph()
+        self.pictures.clear(visit.key)
         visit.photograph, visit.faces, visit.name = photograph, faces, Path(name).name
 
     def show(self, visit: Visit, place: str, picture: Image.Image) -> str:
@@ -150,11 +151,11 @@ class Studio:
         try:
             for item in items:
                 visit.used = time.monotonic()
-                if visit.stop.is_set():
-                    break
                 if isinstance(item, Learned):
                     learned.append(item)
-                else:
+                if visit.stop.is_set():
+                    break
+                if isinstance(item, Report):
                     yield item
         finally:
             items.close()  # type: ignore[attr-defined]
@@ -171,10 +172,11 @@ class Studio:
         if who in visit.portraits and not visit.is_home(who):
             who = visit.free_name(who)
         visit.meet(who, portrait)
+        visit.learned.add(who)
         return who
 
-    def slide(self, visit: Visit, who: str, strengths: dict[str, float]) -> list[str]:
-        """Take over where the sliders of a face stand.
+    def slide(self, visit: Visit, who: str, name: str, strength: float) -> list[str]:
+        """Take over where a slider of a face stands.
 
         Returns:
             The edits of the face, in order.
@@ -184,9 +186,8 @@ class Studio:
         """
         portrait_of(visit, who)
         lines = visit.lines.get(who, [])
-        for name, strength in strengths.items():
-            if strength != strength_of(lines, name):
-                lines = with_strength(lines, name, strength)
+        if strength != strength_of(lines, name):
+            lines = with_strength(lines, name, strength)
         visit.lines[who] = lines
         return lines
 
@@ -217,31 +218,46 @@ class Studio:
             Addresses of the pictures.
         """
         portrait_of(visit, who)
+        before = self._before(visit, who)
         if visit.is_home(who):
             photograph = _opened(visit)
             homely = [other for other in visit.portraits if visit.is_home(other)]
             edited = {one: self._edited(visit, one) for one in homely}
             faces = [(visit.portraits[one], picture) for one, picture in edited.items()]
-            before, after, face = photograph.with_edit(photograph.picture), put_back(photograph, faces), edited[who]
+            after, face = put_back(photograph, faces), edited[who]
             stem, suffix = Path(visit.name).stem, Path(visit.name).suffix.lower()
             name = f"{stem}_edited{suffix if suffix in STILL else '.png'}"
         else:
-            before, after = visit.portraits[who].reconstruction, self._edited(visit, who)
-            face = after
+            face = after = self._edited(visit, who)
             name = f"{who}_edited.png"
         put = self.pictures.put
         return Compared(
-            put(visit.key, "before", lambda: _jpeg(_shown(before)), "image/jpeg"),
+            before,
             put(visit.key, "after", _jpeg(_shown(after)), "image/jpeg"),
             self.show(visit, "face", face),
             put(visit.key, "file", lambda: encode_image(after, Path(name).suffix), "application/octet-stream", name),
         )
 
+    def _before(self, visit: Visit, who: str) -> str:
+        """Address of the picture without edits, which stays the same."""
+        if who not in visit.before:
+            if visit.is_home(who):
+                photograph = _opened(visit)
+                picture = photograph.with_edit(photograph.picture)
+            else:
+                picture = visit.portraits[who].reconstruction
+            content = _jpeg(_shown(picture))
+            visit.before[who] = self.pictures.put(visit.key, f"before {who}", content, "image/jpeg")
+        return visit.before[who]
+
     def _edited(self, visit: Visit, who: str) -> Image.Image:
         """The edited face at full size, whose edits are measured one after the other, as in every call."""
         lines, made = list(visit.lines[who]), visit.made.get(who)
         if made is None or made.lines != lines:
-            picture, applied = visit.portraits[who].edited(self.check(visit, lines))
+            try:
+                picture, applied = visit.portraits[who].edited(self.check(visit, lines))
+            except PTIError as error:
+                raise InputError(f"{who}: {error}") from error
             made = visit.made[who] = Made(lines, applied, picture)
         return made.picture
 
@@ -276,6 +292,11 @@ class Remarks(logging.Filter):
         self._thread = threading.local()
         for handler in get_logger("pti_hub").handlers:
             handler.addFilter(self)
+
+    def close(self) -> None:
+        """Leave the log alone again."""
+        for handler in get_logger("pti_hub").handlers:
+            handler.removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is for the log."""
@@ -314,6 +335,6 @@ def _shown(picture: Image.Image, pixels: int = _SHOWN_PIXELS) -> Image.Image:
 
 def _jpeg(picture: Image.Image) -> bytes:
     content = io.BytesIO()
-    profile = picture.info.get("icc_profile")
+    profile = None if picture.info.get("grey") else picture.info.get("icc_profile")
     picture.save(content, "JPEG", quality=92, subsampling=0, **({"icc_profile": profile} if profile else {}))
     return content.getvalue()

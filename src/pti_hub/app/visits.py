@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -15,6 +17,11 @@ from pti_hub.errors import InputError
 from pti_hub.faces import Face
 from pti_hub.images import Photograph
 from pti_hub.pipelines import Portrait
+
+_MOST_PEOPLE = 50
+
+_EMPTY = 60
+"""Seconds after which a visit that has opened nothing may make room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,8 @@ class Visit:
         portraits: Who can be edited, by what the page calls them.
         lines: Edits of each of them, in order.
         made: The last picture of each of them at full size.
+        learned: Who of them was learned from the open photograph.
+        before: Addresses of the pictures without edits.
         scale: By how much the photograph is larger than the picture of it that is clicked on.
         stop: Set to end what is being learned.
         is_gone: Whether the page was closed.
@@ -57,6 +66,8 @@ class Visit:
     portraits: dict[str, Portrait] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
     made: dict[str, Made] = field(default_factory=dict)
+    learned: set[str] = field(default_factory=set)
+    before: dict[str, str] = field(default_factory=dict)
     scale: float = 1.0
     stop: threading.Event = field(default_factory=threading.Event)
     is_gone: bool = False
@@ -70,12 +81,21 @@ class Visit:
         return photograph is not None and placement is not None and placement.digest == photograph.digest
 
     def meet(self, who: str, portrait: Portrait) -> None:
-        """Make somebody known, without edits."""
+        """Make somebody known, without edits.
+
+        Raises:
+            InputError: There are as many people as there may be.
+        """
+        if len(self.portraits) >= _MOST_PEOPLE:
+            raise InputError(f"{_MOST_PEOPLE} people are here, which is as many as there may be; reload the page")
         self.portraits[who], self.lines[who] = portrait, []
-        self.made.pop(who, None)
+        # Pictures may hold the style of whoever had the name.
+        self.made.clear()
+        self.before.pop(who, None)
 
     def free_name(self, name: str) -> str:
-        """A name that nobody has: the given one, or that with a number."""
+        """A name that nobody has and that can be a part of an edit: the given one, or that with a number."""
+        name = re.sub(r"_layers(?=\d)", " layers", name.replace("=", "-"))
         free, count = name, 1
         while free in self.portraits:
             count += 1
@@ -83,10 +103,13 @@ class Visit:
         return free
 
     def close_photograph(self) -> None:
-        """Forget the photograph and who is in it; people who were loaded stay."""
-        for who in [who for who in self.portraits if self.is_home(who)]:
-            for known in (self.portraits, self.lines, self.made):
-                known.pop(who, None)
+        """Forget the photograph and who was learned from it; people who were loaded stay."""
+        for who in self.learned:
+            self.portraits.pop(who, None)
+            self.lines.pop(who, None)
+        self.learned.clear()
+        self.made.clear()
+        self.before.clear()
         self.photograph, self.faces = None, []
 
 
@@ -101,7 +124,8 @@ class Visits:
     def __init__(self, settings: Settings, pictures: Pictures) -> None:
         self._settings, self._pictures = settings, pictures
         self._visits: dict[str, Visit] = {}
-        self._ended: set[str] = set()
+        # The last ones: an event may come after the end.
+        self._ended: deque[str] = deque(maxlen=10_000)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -129,20 +153,22 @@ class Visits:
             self._end(key)
 
     def _make_room(self) -> None:
-        limit = self._settings.idle_minutes * 60
-        for visit in list(self._visits.values()):
-            if time.monotonic() - visit.used > limit:
+        now, limit = time.monotonic(), self._settings.idle_minutes * 60
+        for visit in sorted(self._visits.values(), key=lambda visit: visit.used):
+            is_empty = visit.photograph is None and not visit.portraits
+            is_over = now - visit.used > (min(limit, _EMPTY) if is_empty else limit)
+            if is_over and len(self._visits) >= self._settings.visits:
                 self._end(visit.key)
         if len(self._visits) >= self._settings.visits:
             raise InputError(f"{len(self._visits)} people are here, which is as many as there may be; come back later")
 
     def _end(self, key: str) -> None:
         visit = self._visits.pop(key, None)
-        self._ended.add(key)
         if visit is not None:
+            self._ended.append(key)
             visit.is_gone = True
             visit.stop.set()
             visit.portraits.clear()
             visit.made.clear()
             visit.photograph, visit.faces = None, []
-        self._pictures.forget(key)
+            self._pictures.forget(key)

@@ -33,7 +33,7 @@ def page(
 ) -> None:
     """Open a page on which a photograph becomes a face with sliders.
 
-    Everything happens on this machine: photographs stay in memory, and nothing leaves it unless you publish or share.
+    Everything happens on this machine, and nothing leaves it unless you publish or share.
     """
     pipe = PTIPipeline.from_pretrained(model, preset=preset, device=device)
     add_edits(pipe, more_edits, text_model)

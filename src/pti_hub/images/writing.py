@@ -63,6 +63,7 @@ def encode_image(image: Image.Image, suffix: str) -> bytes:
         MissingDependencyError: The suffix is one of HEIC, and pillow-heif is not installed.
     """
     require_rgb(image)
+    suffix = f".{suffix.lstrip('.')}"
     file_format = check_suffix(f"picture{suffix}", STILL)
     if file_format == "HEIF":
         support_heic(Path(f"picture{suffix}"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from pti_hub.edits import AnyEdit, AppliedEdit
 from pti_hub.faces import Compositor, Placement, find_occluders
@@ -29,8 +30,12 @@ class Portrait:
 
     def __init__(self, components: Components, personalization: Personalization, name: str) -> None:
         self.components, self.personalization, self.name = components, personalization, name
-        self.weights = add_deltas(components.generator, personalization.deltas)
         self.pivot = personalization.pivots[name][None].to(components.device)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """θ* by parameter name: not kept, since there may be many identities, and adding takes milliseconds."""
+        return add_deltas(self.components.generator, self.personalization.deltas)
 
     @property
     def placement(self) -> Placement:

@@ -36,7 +36,8 @@ def render(
         weights: θ* by parameter name; weights that are not named are the generator's own.
         ws: `[1, w_dim]` or `[1, num_ws, w_dim]`.
         resolution: Height and width in pixels, where less than the full size is enough.
-        is_draft: Whether rounding errors, of half a grey level on average, are a price for less time.
+        is_draft: Whether to compute in bfloat16 where the device can: in less time, with rounding errors of half a grey
+            level on average.
     """
     size = None if resolution is None else min(resolution, generator.resolution)
     with reused_memory(), mixed_precision(ws.device, is_draft):
