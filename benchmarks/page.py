@@ -32,6 +32,7 @@ from pti_hub.images import save_image
 
 UPLOADS, STOPS = 50, (0.0, 0.3, 1.0, 2.5, 4.0, 7.0, 12.0)
 MOST_MB = 200
+_IS_SEEN = "const found = document.querySelector(arguments[0]); return !!found && found.checkVisibility()"
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync", "no-first-run")
 
 
@@ -45,8 +46,7 @@ class Visitor:
         return list(self.driver.find_elements("css selector", selector))
 
     def is_seen(self, selector: str) -> bool:
-        found = self.find(selector)
-        return bool(found) and bool(found[0].is_displayed())
+        return bool(self.driver.execute_script(_IS_SEEN, selector))
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
         deadline = time.monotonic() + seconds
@@ -69,7 +69,12 @@ class Visitor:
         return " ".join(said.split())
 
     def learn(self) -> None:
-        """Personalise the first face."""
+        """Personalise the first face, once nothing else is learned."""
+        self.wait(lambda: self.is_seen("#choosing") and not self.is_seen("#stop"), "the faces")
+        time.sleep(1)
+        if not self.is_seen("#learn"):
+            self.find("#choosing button")[0].click()
+            self.wait(lambda: self.is_seen("#learn"), "the button")
         for number, box in enumerate(self.find("#chosen input")):
             if box.is_selected() != (number == 0):
                 box.click()
@@ -160,7 +165,6 @@ def stop(ada: Visitor, good: Path) -> None:
     """Stop learning after so many seconds."""
     ada.upload(good)
     for seconds in STOPS:
-        time.sleep(0.5)
         ada.learn()
         time.sleep(seconds)
         if ada.is_seen("#stop"):
@@ -168,10 +172,6 @@ def stop(ada: Visitor, good: Path) -> None:
             ada.find("#stop")[0].click()
             ada.wait(lambda: ada.is_seen("#choosing") and not ada.is_seen("#stop"), "the end after Stop", 30)
             print(f"stopped after {seconds:g} s: took {time.monotonic() - start:.1f} s")
-        if not ada.is_seen("#learn"):
-            ada.wait(lambda: ada.is_seen("#choosing button"), "the faces")
-            ada.find("#choosing button")[0].click()
-            ada.wait(lambda: ada.is_seen("#learn"), "the faces")
 
 
 def upload(shares: dict[Visitor, list[Path]], good: Path) -> None:

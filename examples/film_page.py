@@ -53,6 +53,7 @@ const slider = document.querySelector(`#edit-${arguments[0]} input[type=range]`)
 slider.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
 """
 SOURCES = "return [...document.querySelectorAll(arguments[0])].map((picture) => picture.src).join()"
+IS_SEEN = "const found = document.querySelector(arguments[0]); return !!found && found.checkVisibility()"
 ARE_LOADED = "return [...document.images].every((picture) => picture.complete && picture.naturalWidth)"
 
 
@@ -69,8 +70,7 @@ class Page:
         return list(self.browser.find_elements("css selector", selector))
 
     def is_seen(self, selector: str) -> bool:
-        found = self.find(selector)
-        return bool(found) and bool(found[0].is_displayed())
+        return bool(self.run(IS_SEEN, selector))
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float = 300) -> float:
         """Wait until a condition holds; returns for how long."""

@@ -41,6 +41,9 @@ return found;
 """
 
 
+_IS_SEEN = "const found = document.querySelector(arguments[0]); return !!found && found.checkVisibility()"
+
+
 class Page:
     """What a person sees and does."""
 
@@ -53,8 +56,7 @@ class Page:
         return list(self.browser.find_elements("css selector", selector))
 
     def is_seen(self, selector: str) -> bool:
-        found = self.find(selector)
-        return bool(found) and bool(found[0].is_displayed())
+        return bool(self.run(_IS_SEEN, selector))
 
     def run(self, script: str, *given: Any) -> Any:
         return self.browser.execute_script(script, *given)

@@ -338,3 +338,38 @@ def test_every_event_has_its_components(pipe: PTIPipeline) -> None:
         connected = {target for fn in built.fns.values() for target in fn.targets}
         buttons = {block._id for block in built.blocks.values() if isinstance(block, gr.Button)}
         assert buttons <= {component for component, _ in connected}
+
+
+def test_a_slider_speaks_for_itself_alone(page: Page, square: Path, tmp_path: Path) -> None:
+    page.do("open", uploaded(tmp_path, square))
+    page.do("learn", [])
+    page.do("write", WHOLE, "smile=2")
+    # The browser may not have heard of it yet when the next slider moves.
+    assert page.do("slide", "age", WHOLE, 0.5)[page.ui.lines] == "smile=2\nage=0.5"
+
+
+def test_an_edit_that_cant_be_made_is_undone(
+    page: Page, square: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.do("open", uploaded(tmp_path, square))
+    page.do("learn", [])
+    page.do("write", WHOLE, "smile=2")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for name, arguments in (
+        ("slide", ["age", WHOLE, 1.0]),
+        ("release", ["age", WHOLE, 1.0]),
+        ("write", [WHOLE, "age"]),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(gr.Error):
+            patch.setattr("pti_hub.pipelines.portraits.apply_edits", fail)
+            page.do(name, *arguments)
+        assert page.studio.visits.of("a").lines[WHOLE] == ["smile=2"]
+
+
+def test_messages_are_no_html(page: Page) -> None:
+    with pytest.raises(gr.Error) as caught:
+        page.do("load", "<img src=x>")
+    assert "&lt;img src=x&gt;" in caught.value.message

@@ -339,3 +339,13 @@ def test_styles_are_mixed_by_the_names_on_the_page(studio: Studio, visit: Visit,
     assert isinstance(edit, StyleMix)
     ws = broadcast_ws(studio.pipe.generator, visit.portraits["subject"].pivot)
     assert torch.equal(edit.apply(ws), broadcast_ws(studio.pipe.generator, bob.pivots["subject"][None]))
+
+
+def test_strangers_load_no_more_than_a_personalisation(
+    pipe: PTIPipeline, ada: Personalization, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.push_to_hub("me/ada", delta="exact", private=False)
+    public = Studio(pipe, Settings())
+    monkeypatch.setattr("pti_hub.app.people._LARGEST", 1_000)
+    with pytest.raises(WeightsError, match="holds files of more than"):
+        load(public, public.visits.of("a"), "me/ada")

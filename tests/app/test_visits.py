@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.pictures import same
 
-from pti_hub import InputError, Personalization
+from pti_hub import InputError, Personalization, PTIPipeline
 from pti_hub.app import Settings
 from pti_hub.app.people import welcome
 from pti_hub.app.pictures import Pictures
 from pti_hub.app.studio import WHOLE, Studio
 from pti_hub.app.visits import Visit, Visits
 from pti_hub.images import Photograph, read_photograph
+from pti_hub.pipelines import Portrait
 
 
 @pytest.fixture
@@ -173,3 +175,32 @@ def test_another_photograph_leaves_people_who_were_loaded(
     assert list(visit.portraits) == ["subject"]
     assert visit.lines == {"subject": ["smile=1"]}
     assert visit.photograph is None
+
+
+def test_there_are_so_many_people_at_most(studio: Studio, visit: Visit, ada: Personalization) -> None:
+    crowd = Personalization({}, {f"{i}": ada.pivots["subject"] for i in range(60)}, ada.base)
+    with pytest.raises(InputError, match="50 people are here"):
+        welcome(studio, visit, crowd)
+    assert len(visit.portraits) == 50
+
+
+def test_people_who_were_loaded_stay_in_their_own_photograph(
+    studio: Studio, visit: Visit, pipe: PTIPipeline, square: Path
+) -> None:
+    person = pipe(square, align=False).personalization
+    assert welcome(studio, visit, person) == ["subject"]
+    for _ in range(2):
+        studio.open(visit, square, "a.png")
+        assert visit.is_home("subject")
+    assert studio.compare(visit, "subject").after
+
+
+def test_a_new_face_makes_pictures_with_the_old_ones_style_anew(
+    studio: Studio, visit: Visit, ada: Personalization
+) -> None:
+    welcome(studio, visit, ada)
+    welcome(studio, visit, Personalization({}, {"bob": -ada.pivots["subject"]}, ada.base))
+    visit.lines["subject"] = ["mix:bob"]
+    first = studio._edited(visit, "subject")
+    visit.meet("bob", Portrait(studio.pipe, Personalization({}, {"bob": 2 * ada.pivots["subject"]}, ada.base), "bob"))
+    assert not same(studio._edited(visit, "subject"), first)
