@@ -204,3 +204,11 @@ def test_a_new_face_makes_pictures_with_the_old_ones_style_anew(
     first = studio._edited(visit, "subject")
     visit.meet("bob", Portrait(studio.pipe, Personalization({}, {"bob": 2 * ada.pivots["subject"]}, ada.base), "bob"))
     assert not same(studio._edited(visit, "subject"), first)
+
+
+def test_the_same_face_twice_is_edited_once(studio: Studio, visit: Visit, pipe: PTIPipeline, square: Path) -> None:
+    studio.open(visit, square, "a.png")
+    list(studio.learn(visit, []))
+    assert welcome(studio, visit, visit.portraits[WHOLE].personalization) == ["subject"]
+    assert visit.at_home_with(WHOLE) == [WHOLE]
+    assert visit.at_home_with("subject") == ["subject"]

@@ -221,8 +221,7 @@ class Studio:
         before = self._before(visit, who)
         if visit.is_home(who):
             photograph = _opened(visit)
-            homely = [other for other in visit.portraits if visit.is_home(other)]
-            edited = {one: self._edited(visit, one) for one in homely}
+            edited = {one: self._edited(visit, one) for one in visit.at_home_with(who)}
             faces = [(visit.portraits[one], picture) for one, picture in edited.items()]
             after, face = put_back(photograph, faces), edited[who]
             stem, suffix = Path(visit.name).stem, Path(visit.name).suffix.lower()

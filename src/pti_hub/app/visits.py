@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -19,6 +20,9 @@ from pti_hub.images import Photograph
 from pti_hub.pipelines import Portrait
 
 _MOST_PEOPLE = 50
+
+_SAME = 0.1
+"""Share of a face's side by which two faces lie apart, at least."""
 
 _EMPTY = 60
 """Seconds after which a visit that has opened nothing may make room."""
@@ -79,6 +83,16 @@ class Visit:
         placement = portrait.personalization.placements.get(portrait.name)
         photograph = self.photograph
         return photograph is not None and placement is not None and placement.digest == photograph.digest
+
+    def at_home_with(self, who: str) -> list[str]:
+        """Who is in the open photograph beside somebody; of the same face learned twice, only that somebody."""
+        met = [who]
+        for other in self.portraits:
+            place = self.portraits[other].placement if self.is_home(other) else None
+            known = [self.portraits[one].placement for one in met]
+            if place and all(math.dist(place.quad[0], p.quad[0]) > _SAME * p.side for p in known):
+                met.append(other)
+        return met
 
     def meet(self, who: str, portrait: Portrait) -> None:
         """Make somebody known, without edits.
