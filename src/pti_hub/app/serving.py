@@ -68,11 +68,10 @@ def serve(pipe: PTIPipeline, settings: Settings | None = None, **options: Unpack
     if threading.current_thread() is threading.main_thread():
         # Like Ctrl-C, so that the folder of temporary files is removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with served(pipe, settings, **options) as address:
-        with suppress(KeyboardInterrupt):
-            print(f"PTI Hub is at {address} (Ctrl-C ends it)", flush=True)
-            while True:
-                time.sleep(3600)  # on Windows, waiting without end can't be interrupted
+    with served(pipe, settings, **options) as address, suppress(KeyboardInterrupt):
+        print(f"PTI Hub is at {address} (Ctrl-C ends it)", flush=True)
+        while True:
+            time.sleep(3600)  # on Windows, waiting without end can't be interrupted
 
 
 @contextmanager
