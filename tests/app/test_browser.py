@@ -41,6 +41,11 @@ return found;
 """
 
 
+# gradio fades what an event is about to change, which takes its contrast away.
+_IS_STILL = """
+const runs = (a) => a.playState === "running" && a.effect.getTiming().iterations !== Infinity;
+return !document.querySelector(".pending") && !document.getAnimations().some(runs);
+"""
 _IS_SEEN = "const found = document.querySelector(arguments[0]); return !!found && found.checkVisibility()"
 
 
@@ -79,6 +84,7 @@ class Page:
 
     def check(self, where: str) -> None:
         """Nothing lies on anything else or is wider than the window, and nothing is unreadable to anyone."""
+        wait_for(lambda: self.run(_IS_STILL), f"{where} to have faded in")
         assert self.run("return document.documentElement.scrollWidth <= window.innerWidth"), where
         assert self.run(_OVERLAPS) == [], where
         self.run((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
