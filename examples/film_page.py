@@ -76,12 +76,16 @@ class Page:
         """Wait until a condition holds; returns for how long."""
         start = time.monotonic()
         while not condition():
-            if error := "".join(toast.text for toast in self.find(".toast-body.error")):
-                raise SystemExit(f"the page says: {error}")
+            self.check_errors()
             if time.monotonic() - start > seconds:
                 raise SystemExit(f"waited {seconds:g} s for {what}")
             time.sleep(0.01)
         return time.monotonic() - start
+
+    def check_errors(self) -> None:
+        """End with the error that the page shows, if there is one."""
+        if error := "".join(toast.text for toast in self.find(".toast-body.error")):
+            raise SystemExit(f"the page says: {error}")
 
     def changes(self, selector: str, action: Callable[[], Any]) -> float:
         """Seconds from an action to new pictures on the screen."""
@@ -131,7 +135,7 @@ def learn(page: Page, photo: Path, face: int) -> None:
     page.find("#learn")[0].click()
     start = time.monotonic()
     while not page.is_seen("#edit-smile"):
-        page.wait(lambda: True, "the sliders")
+        page.check_errors()
         page.look()
         time.sleep(1)
         if time.monotonic() - start > 600:

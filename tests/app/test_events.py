@@ -217,6 +217,16 @@ def test_two_pages_at_once_stay_apart(address: str, tmp_path: Path) -> None:
             assert all(np.abs(mean - colours[name]).max() < 10 for mean in means), name
 
 
+def begin_learning(browser: Browser, photograph: Path) -> Iterator[dict[str, Any]]:
+    """What the page says while it learns, from the first step on."""
+    browser.open(photograph)
+    messages = browser.messages("learn", "click", [])
+    while next(messages)["msg"] != "process_generating":
+        pass
+    assert wait_until(is_learning)
+    return messages
+
+
 def test_a_page_that_is_closed_ends_its_work(
     address: str, pipe: PTIPipeline, square: Path, studio_of: list[Studio], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,11 +234,7 @@ def test_a_page_that_is_closed_ends_its_work(
     pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=100_000, lpips_threshold=0.0))
     ada = Browser(address)
     with ada.alive():
-        ada.open(square)
-        messages = ada.messages("learn", "click", [])
-        while next(messages)["msg"] != "process_generating":
-            pass
-        assert wait_until(is_learning)
+        messages = begin_learning(ada, square)
     messages.close()  # type: ignore[attr-defined]
     ada.client.close()
     assert wait_until(lambda: not is_learning())
@@ -250,11 +256,7 @@ def test_nobody_paints_while_the_work_of_a_closed_page_ends(
     pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=100_000, lpips_threshold=0.0))
     first, second = Browser(address), Browser(address)
     with first.alive():
-        first.open(square)
-        messages = first.messages("learn", "click", [])
-        while next(messages)["msg"] != "process_generating":
-            pass
-        assert wait_until(is_learning)
+        messages = begin_learning(first, square)
     messages.close()  # type: ignore[attr-defined]
     for count in range(1, 6):
         met = second.do("", "load")

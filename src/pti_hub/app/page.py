@@ -184,8 +184,11 @@ class _Events:
         order, done = sorted(numbers) or [0], []
         start = Report(order[0], "faces")
         yield {
-            **{ui.learning: gr.update(visible=True), ui.choosing: gr.update(visible=False), ui.nearer: _hidden()},
-            **{ui.progress: progress_bar(start, 1, len(order)), ui.note: ""},
+            ui.learning: gr.update(visible=True),
+            ui.choosing: gr.update(visible=False),
+            ui.nearer: gr.update(value=None, visible=False),
+            ui.progress: progress_bar(start, 1, len(order)),
+            ui.note: "",
         }
         try:
             for item in studio.learn(visit, numbers):
@@ -227,20 +230,19 @@ class _Events:
 
     def _show(self, visit: Visit, who: str) -> Updates:
         """Everything about one face."""
-        ui, lines = self.layout, visit.lines.get(who, [])
-        with self.studio.remarks.heard() as heard:
-            updates: Updates = {
-                ui.lines: "\n".join(lines),
-                **{slider: strength_of(lines, name) for name, slider in ui.sliders.items()},
-                **self._whole(visit, who),
-            }
-        return {**updates, ui.note: note("; ".join(heard))}
+        sliders = self.layout.sliders
+        updates = self._whole(visit, who)
+        return {**updates, **{slider: strength_of(visit.lines[who], name) for name, slider in sliders.items()}}
 
     def _whole(self, visit: Visit, who: str) -> Updates:
+        """The edited photograph, and what was said and is written of its edits."""
         ui = self.layout
-        compared = self.studio.compare(visit, who)
+        with self.studio.remarks.heard() as heard:
+            compared = self.studio.compare(visit, who)
         what = "photograph" if visit.is_home(who) else "picture"
         return {
+            ui.lines: "\n".join(visit.lines[who]),
+            ui.note: note("; ".join(heard)),
             ui.compared: (compared.before, compared.after),
             ui.face: compared.face,
             ui.download: link(compared.file, f"Download the {what}"),
@@ -255,10 +257,9 @@ class _Events:
         return {ui.lines: "\n".join(lines), ui.note: note("; ".join(heard)), **face}
 
     def _release(self, name: str, visit: Visit, who: str, strength: float) -> Updates:
-        with _undone(visit, who), self.studio.remarks.heard() as heard:
-            lines = self.studio.slide(visit, who, name, strength)
-            whole = self._whole(visit, who)
-        return {self.layout.lines: "\n".join(lines), self.layout.note: note("; ".join(heard)), **whole}
+        with _undone(visit, who):
+            self.studio.slide(visit, who, name, strength)
+            return self._whole(visit, who)
 
     def _write(self, visit: Visit, who: str, text: str) -> Updates:
         lines = read_lines(text)
@@ -321,10 +322,6 @@ class _Events:
         if inspect.isgeneratorfunction(handler):
             return stream
         return answer_click if "event" in inspect.signature(handler).parameters else answer
-
-
-def _hidden() -> Any:
-    return gr.update(value=None, visible=False)
 
 
 @contextmanager

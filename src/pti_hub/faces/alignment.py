@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from pti_hub.errors import FaceError, InputError
@@ -171,3 +172,17 @@ def _quarter_turn(vector: np.ndarray) -> np.ndarray:
 
 def _side(quad: np.ndarray) -> float:
     return math.dist(quad[0], quad[1])
+
+
+def ellipse(side: int, centre: tuple[float, float], axes: tuple[float, float]) -> NDArray[np.bool_]:
+    """The inside of an ellipse in an aligned picture `[side, side]`; FFHQ puts every face at the same place.
+
+    Args:
+        side: Height and width, in pixels.
+        centre: x and y of the centre, as shares of the side.
+        axes: Half axes along x and y, as shares of the side.
+    """
+    places = (np.arange(side) + 0.5) / side
+    (x, y), (width, height) = centre, axes
+    inside: NDArray[np.bool_] = np.hypot((places - x) / width, (places[:, None] - y) / height) < 1
+    return inside

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pti_hub.errors import InputError
+from pti_hub.faces.alignment import ellipse
 
 Array = NDArray[Any]
 
@@ -53,7 +54,8 @@ _UNEXPLAINED = (14.0, 36.0)
 # Contrast below which a place is plain, in grey levels; the window that it is measured in, and the width over which an
 # edit fades out into a plain background, out of 256² places.
 _PLAIN, _WINDOW, _FEATHER = 3.0, 7, 8
-# Centre and half axes of an ellipse that is face for sure, as shares of the aligned square's side.
+# Centre and half axes of an ellipse that is face for sure, as shares of the aligned square's side: smooth cheeks are no
+# background.
 _CENTRE, _AXES = (0.5, 0.56), (0.2, 0.28)
 
 
@@ -198,14 +200,14 @@ class Compositor:
         np.clip(np.rint(result, out=result), 0, 255, out=result)
         np.copyto(crop[part], result.astype(np.uint8), where=placed[..., 3:] > 0)
 
-    def _background(self, e: Array) -> Array:
+    def _background(self, small_e: Array) -> Array:
         """Where there is nothing but a plain background before and after the edit, 0 to 1 [S, S].
 
         Edits of hair and age also change the background's colour, which shows as a halo around the head. What is plain
         in both pictures and reaches the square's border without crossing a contour is no part of the head.
         """
-        contrast = np.maximum(self._contrast_of_r, self._contrast(self._grey(e)))
-        is_plain = (contrast < _PLAIN) & ~_inner(_SMALL)
+        contrast = np.maximum(self._contrast_of_r, self._contrast(small_e))
+        is_plain = (contrast < _PLAIN) & ~ellipse(_SMALL, _CENTRE, _AXES)
         _, parts = cv2.connectedComponents(is_plain.astype(np.uint8), connectivity=4)
         border = np.unique(np.concatenate([parts[0], parts[:, 0], parts[:, -1]]))
         reached = np.isin(parts, border[border > 0]).astype(np.uint8)
@@ -225,10 +227,10 @@ class Compositor:
 
     def _changes(self, e: Array) -> tuple[Array, Array]:
         """How much each place changed, 0 to 1 [S, S], and the flow from e to r in shares of the side [S, S, 2]."""
-        difference = cv2.absdiff(e, self._r)
+        difference, small_e = cv2.absdiff(e, self._r), self._grey(e)
         small = self._blur(self._resize(difference, _SMALL).mean(2, dtype=np.float32), 2.5)
-        changed = _ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED) * (1 - self._background(e))
-        flow = _flow(self._grey(e), self._small_r) * changed[..., None]
+        changed = _ramp(self._blur(cv2.dilate(small, np.ones((9, 9))), 4), *_CHANGED) * (1 - self._background(small_e))
+        flow = _flow(small_e, self._small_r) * changed[..., None]
         return changed, self._blur(flow, 2) / _SMALL
 
     @functools.cached_property
@@ -294,12 +296,3 @@ def _head(side: int) -> Array:
     acts = _ramp((1 - outer) / np.maximum(inner - outer, 1e-6), 0, 1)
     inwards = _ramp(0.5 - np.abs(places), *_BORDER)
     return (acts * inwards * inwards[:, None]).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=4)
-def _inner(side: int) -> Array:
-    """The middle of the face [side, side]: smooth cheeks are no background."""
-    places = (np.arange(side) + 0.5) / side
-    (x, y), (width, height) = _CENTRE, _AXES
-    inside: Array = np.hypot((places - x) / width, (places[:, None] - y) / height) < 1
-    return inside

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from pti_hub.faces.alignment import ellipse
 from pti_hub.images import to_tensor
 from pti_hub.perceptual import LPIPS
 from pti_hub.perceptual.lpips import TargetFeatures
@@ -96,6 +97,4 @@ def _disagreement(a: TargetFeatures, b: TargetFeatures) -> NDArray[np.float32]:
 
 def _face() -> NDArray[np.bool_]:
     """The ellipse of the face [S, S]."""
-    places = (np.arange(_SMALL) + 0.5) / _SMALL
-    (x, y), (width, height) = _CENTRE, _AXES
-    return np.hypot((places - x) / width, (places[:, None] - y) / height) < 1
+    return ellipse(_SMALL, _CENTRE, _AXES)

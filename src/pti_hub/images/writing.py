@@ -45,10 +45,10 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         ImageError: The picture is not RGB, the suffix is not supported, or the folder doesn't exist.
         MissingDependencyError: The suffix is one of HEIC, and pillow-heif is not installed.
     """
-    require_rgb(image)
     check_suffix(path, STILL)
+    content = encode_image(image, Path(path).suffix)
     with _replaced_picture(Path(path)) as partial:
-        partial.write_bytes(encode_image(image, Path(path).suffix))
+        partial.write_bytes(content)
 
 
 def encode_image(image: Image.Image, suffix: str) -> bytes:
