@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pti_hub.encoders import LightEncoder
-from pti_hub.generators import Generator, StyleGAN2, w_statistics
+from pti_hub.generators import Generator, StyleGAN2, StyleGAN3, w_statistics
 from pti_hub.optim import GradientPreconditioner
 
 
@@ -54,5 +54,17 @@ def tame_stylegan2() -> StyleGAN2:
         for name, weight in network.named_parameters():
             if "to_image" in name and weight.ndim == 4:
                 weight.mul_(0.2)
+    network.w_avg, network.w_std = w_statistics(network, num_samples=500)
+    return network.eval().requires_grad_(False)
+
+
+def tame_stylegan3() -> StyleGAN3:
+    """A generator of 64² px with 8 ws, each of which matters, and with margins."""
+    torch.manual_seed(0)
+    network = StyleGAN3(
+        64, z_dim=16, w_dim=16, mapping_layers=2, channel_base=512, channel_max=16, num_layers=6, margin_size=4
+    )
+    with torch.no_grad():
+        network.input.modulation.weight.normal_(std=0.3)  # published networks start from zero
     network.w_avg, network.w_std = w_statistics(network, num_samples=500)
     return network.eval().requires_grad_(False)

@@ -79,6 +79,12 @@ class Placement:
         """Length of the square's side, in pixels."""
         return math.dist(self.quad[0], self.quad[1])
 
+    def to_photograph(self, resolution: int) -> Array:
+        """The affine map from the pixels of the aligned face of that size to those of the photograph, [2, 3]."""
+        corners = np.asarray(self.quad, np.float64)
+        sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], 1) / resolution  # [2, 2]
+        return np.column_stack([sides, corners[0] + sides.sum(1) / 2])
+
     def to_json(self) -> dict[str, Any]:
         """The placement as a JSON object."""
         return dataclasses.asdict(self)

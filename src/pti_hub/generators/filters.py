@@ -207,3 +207,8 @@ def _rows(x: Tensor) -> Iterator[slice]:
     row_bytes = x.shape[0] * x.shape[1] * x.shape[3] * x.element_size()
     step = max(1, _CACHE_BYTES // row_bytes) if x.device.type == "cpu" else height
     return (slice(start, start + step) for start in range(0, height, step))
+
+
+def enlarge(x: Tensor, taps: Tensor) -> Tensor:
+    """Double height and width with a low-pass filter: `[B, C, H, W]` to `[B, C, 2H, 2W]`."""
+    return resample(x, taps, up=2, padding=(len(taps) // 2, len(taps) // 2 - 1), gain=4)

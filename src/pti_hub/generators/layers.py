@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -132,6 +133,19 @@ class StyledGenerator(nn.Module):
             raise InputError(f"c of shape {list(c.shape)}; expected [{len(z)}, {self.c_dim}]")
         w: Tensor = self.mapping_network(z, c)
         return w if truncation == 1.0 else self.w_avg.lerp(w, truncation)
+
+    def features(self, ws: Tensor, resolutions: Sequence[int]) -> list[Tensor]:
+        """What the layers see on the way to the picture, with the fixed noise; see `Generator.features`."""
+        found: dict[int, Tensor] = {}
+        for x in self._activations(ws):
+            found.setdefault(x.shape[2], x)
+            if found.keys() >= set(resolutions):
+                return [found[size] for size in resolutions]
+        raise InputError(f"features of {list(resolutions)} pixels; this generator has some of {sorted(found)} pixels")
+
+    def _activations(self, ws: Tensor) -> Iterator[Tensor]:
+        """The activations of the layers `[B, C, S, S]`, from coarse to fine, one at least per resolution."""
+        raise NotImplementedError
 
 
 def _normalized(x: Tensor) -> Tensor:

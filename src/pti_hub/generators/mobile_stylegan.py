@@ -8,7 +8,7 @@ layers but the first are memory-bound, and this layout needs no reordering.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -172,13 +172,23 @@ class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hu
         maps = chosen_noise(self, noise_mode, noise, len(ws))
         size = chosen_resolution(self, resolution)
 
-        x = self.input.contiguous(memory_format=torch.channels_last).expand(len(ws), -1, -1, -1)
-        x = self.conv(x, codes[0], maps[0])
-        for i, block in enumerate(self.blocks):
-            x = block(x, codes[2 * i + 1 : 2 * i + 3], maps[2 * i + 1 : 2 * i + 3])
+        for x in self._blocks(codes, maps):  # noqa: B007 - only the last one is kept in memory
+            pass
         return self._image(x, codes[-1], size)
 
     forward = synthesis
+
+    def _blocks(self, codes: Sequence[Tensor], maps: Sequence[Tensor | None]) -> Iterator[Tensor]:
+        """The activations after the first convolution and after each block."""
+        x = self.input.contiguous(memory_format=torch.channels_last).expand(len(codes[0]), -1, -1, -1)
+        x = self.conv(x, codes[0], maps[0])
+        yield x
+        for i, block in enumerate(self.blocks):
+            x = block(x, codes[2 * i + 1 : 2 * i + 3], maps[2 * i + 1 : 2 * i + 3])
+            yield x
+
+    def _activations(self, ws: Tensor) -> Iterator[Tensor]:
+        return self._blocks(broadcast_ws(self, ws).to(self.input.dtype).unbind(1), self.noise_maps())
 
     def _image(self, x: Tensor, w: Tensor, size: int) -> Tensor:
         """The image layer; computes only the wavelet bands that a picture of this size needs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,19 @@ class Generator(Protocol):
                 equals the full picture box-filtered, or approximates it if the generator `stops_early`.
         """
 
+    def features(self, ws: Tensor, resolutions: Sequence[int]) -> list[Tensor]:
+        """Activations `[B, C, S, S]` of an inner layer for each of some resolutions S, computed in one pass.
+
+        They lie over the picture without margins; the fixed noise is added to them.
+
+        Args:
+            ws: w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
+            resolutions: Heights and widths, in ascending order. Layers behind the last of them are not computed.
+
+        Raises:
+            InputError: No layer has one of these resolutions.
+        """
+
     def noise_maps(self) -> list[Tensor]:
         """The fixed noise of each layer, `[1, 1, H, W]`, from coarse to fine."""
 
@@ -108,6 +121,27 @@ def tuned_synthesis(generator: Generator, weights: Mapping[str, Tensor], ws: Ten
     assert isinstance(generator, nn.Module)
     picture: Tensor = torch.func.functional_call(generator, dict(weights), (ws,), kwargs)
     return picture
+
+
+def tuned_features(
+    generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, resolutions: Sequence[int]
+) -> list[Tensor]:
+    """`Generator.features` with some weights replaced, as in `tuned_synthesis`."""
+    assert isinstance(generator, nn.Module)
+    named = {f"generator.{name}": weight for name, weight in weights.items()}
+    features: list[Tensor] = torch.func.functional_call(_Features(generator), named, (ws, resolutions))
+    return features
+
+
+class _Features(nn.Module):
+    """A generator whose call gives its features: weights are replaced for calls alone."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, ws: Tensor, resolutions: Sequence[int]) -> list[Tensor]:
+        return cast("Generator", self.generator).features(ws, resolutions)
 
 
 def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:

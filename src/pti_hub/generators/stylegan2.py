@@ -9,8 +9,8 @@ and one pass for noise, bias and leaky ReLU.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.errors import InputError
-from pti_hub.generators.filters import activate, activate_reference, resample, resample_reference
+from pti_hub.generators.filters import activate, activate_reference, enlarge, resample, resample_reference
 from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
 from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
 
@@ -256,11 +256,6 @@ class Block(nn.Module):
         return x, image
 
 
-def enlarge(x: Tensor, taps: Tensor) -> Tensor:
-    """Double height and width with a low-pass filter: `[B, C, H, W]` to `[B, C, 2H, 2W]`."""
-    return resample(x, taps, up=2, padding=(len(taps) // 2, len(taps) // 2 - 1), gain=4)
-
-
 class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
     """StyleGAN2's mapping and synthesis networks; implements the `Generator` protocol.
 
@@ -342,7 +337,7 @@ class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
 
     def noise_maps(self) -> list[Tensor]:
         """The fixed noise of each convolution, `[1, 1, H, W]`, standard normal, from coarse to fine."""
-        return [conv.noise_const for conv in self._convs()]
+        return [module.noise_const for module in self.modules() if isinstance(module, StyledConv)]
 
     def style_layers(self) -> list[StyleLayer]:
         """The affine maps from w to styles in order of use: per resolution the convolutions, then the image layer."""
@@ -380,13 +375,7 @@ class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         codes = broadcast_ws(self, ws).to(self.w_avg.dtype).unbind(1)
         maps = chosen_noise(self, noise_mode, noise, len(ws))
         size = chosen_resolution(self, resolution)
-        x = image = None
-        first = 0
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            last = first + block.num_convs
-            x, image = block(x, image, codes[first : last + 1], maps[first:last])
-            first = last
+        for _, image in self._levels(codes, maps):
             if image is not None and image.shape[2] == size:
                 break
         assert image is not None
@@ -394,5 +383,17 @@ class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
 
     forward = synthesis
 
-    def _convs(self) -> list[StyledConv]:
-        return [module for module in self.modules() if isinstance(module, StyledConv)]
+    def _levels(self, codes: Sequence[Tensor], maps: Sequence[Tensor | None]) -> Iterator[tuple[Tensor, Any]]:
+        """Features and picture at each resolution."""
+        x = image = None
+        first = 0
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            last = first + block.num_convs
+            x, image = block(x, image, codes[first : last + 1], maps[first:last])
+            yield x, image
+            first = last
+
+    def _activations(self, ws: Tensor) -> Iterator[Tensor]:
+        codes = broadcast_ws(self, ws).to(self.w_avg.dtype).unbind(1)
+        return (x for x, _ in self._levels(codes, self.noise_maps()))

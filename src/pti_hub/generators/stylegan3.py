@@ -7,7 +7,7 @@ alias. There are no noise inputs. Weights are stored as published and scaled at 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -292,6 +292,7 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         progress = [min(i / (num_layers - num_critical), 1.0) for i in range(num_layers + 1)]
         cutoffs, rates, half_widths = _bands(progress, resolution, first_cutoff, first_stopband, last_stopband_rel)
         sizes = [rate + 2 * margin_size for rate in rates[:-2]] + [resolution, resolution]
+        self.margins = [margin_size] * (num_layers - 1) + [0, 0]
         channels = [max(1, round(min(channel_base / 2 / cutoff, channel_max))) for cutoff in cutoffs[:-1]] + [3]
         self.input = FourierInput(channels[0], w_dim, sizes[0], rates[0], cutoffs[0])
         self.layers = nn.ModuleList()
@@ -353,13 +354,25 @@ class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", t
         codes = broadcast_ws(self, ws).to(self.w_avg.dtype).unbind(1)
         chosen_noise(self, noise_mode, noise, len(ws))
         size = chosen_resolution(self, resolution)
-        x = self.input(codes[0])
-        for layer, w in zip(self.layers, codes[1:], strict=True):
-            x = layer(x, w)
+        for x in self._levels(codes):  # noqa: B007 - only the last one is kept in memory
+            pass
         x = x.to(torch.promote_types(x.dtype, torch.float32)) * self.output_scale
         return x if size == self.resolution else F.avg_pool2d(x, self.resolution // size)
 
     forward = synthesis
+
+    def _levels(self, codes: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The activation after each layer, with its margins."""
+        x = self.input(codes[0])
+        for layer, w in zip(self.layers, codes[1:], strict=True):
+            x = layer(x, w)
+            yield x
+
+    def _activations(self, ws: Tensor) -> Iterator[Tensor]:
+        for x, margin in zip(
+            self._levels(broadcast_ws(self, ws).to(self.w_avg.dtype).unbind(1)), self.margins, strict=True
+        ):
+            yield x[..., margin : x.shape[2] - margin, margin : x.shape[3] - margin]
 
 
 def _bands(

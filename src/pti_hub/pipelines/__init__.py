@@ -2,6 +2,7 @@
 
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.convert import convert
+from pti_hub.pipelines.dragging import DragOptions, DragOutput, drag_portrait
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.pipeline import PTIPipeline
 from pti_hub.pipelines.portraits import Portrait, put_back
@@ -17,10 +18,13 @@ __all__ = [
     "PIPELINE_FOLDER",
     "PRESETS",
     "Components",
+    "DragOptions",
+    "DragOutput",
     "PTIOutput",
     "PTIPipeline",
     "Portrait",
     "RunFolder",
     "convert",
+    "drag_portrait",
     "put_back",
 ]

@@ -19,6 +19,7 @@ from pti_hub.edits import (
     Edit,
     EditInput,
     EditParser,
+    GANSpace,
     LatentMapper,
     MeasuredEdit,
     StyleEdit,
@@ -109,7 +110,6 @@ class Components:
         self._generator = generator
         self.base = Base(self._name, fingerprint(generator))
         self.weights_are_rounded = False
-        # Seconds of work, done once per generator.
         self._principal_components = functools.cache(functools.partial(ganspace, generator))
         self._words: Words | None = None
         self._measurements: WeakKeyDictionary[Personalization, Measurements] = WeakKeyDictionary()
@@ -159,6 +159,11 @@ class Components:
             neutral = "a face" if self.aligns_faces else "a photo"
             self._words = Words(samples, TextModel(self.text_model, self.device), neutral)
         return self._words
+
+    @property
+    def principal_components(self) -> GANSpace:
+        """The principal components of the generator's W: seconds of work, done once."""
+        return self._principal_components()
 
     @property
     def name(self) -> str:

@@ -10,26 +10,24 @@ from typing import Any, cast
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from PIL import Image
-from torch import Tensor
 from typing_extensions import Unpack
 
-from pti_hub.edits import EditInput, YawEdit
-from pti_hub.errors import InputError
+from pti_hub.edits import EditInput
 from pti_hub.faces import Align, FaceChoice
 from pti_hub.generators import Generator
 from pti_hub.images import ImageInput, to_pil
 from pti_hub.optim import helpers_end, process_state
 from pti_hub.perceptual import LPIPS
-from pti_hub.personalization import Personalization, add_deltas
+from pti_hub.personalization import Personalization
 from pti_hub.pipelines.components import Components
-from pti_hub.pipelines.identities import require_identities
+from pti_hub.pipelines.dragging import DragOptions, DragOutput, Move, drag_identity
 from pti_hub.pipelines.inputs import Target, name_photographs, read_face, read_target
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.portraits import Portrait, put_back
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.pipelines.rendering import apply_edits, render, walk
+from pti_hub.pipelines.rendering import render_identities, walk
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
 from pti_hub.pipelines.scenes import SUBJECT, EditsByFace, ImageOrIdentity, read_scenes, run_folder_of
 from pti_hub.projectors import Projection
@@ -82,8 +80,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill and
                 gives the same bits. Several photographs, and faces that were chosen, have numbered folders inside it.
             callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …, "picture": …}`; see
-                `StepEndCallback`. On an accelerator that costs a synchronisation per step. An exception that it raises
-                ends the work.
+                `StepEndCallback`. On an accelerator that costs a synchronisation per step. An exception ends the work.
 
         Returns:
             Whole photographs, in order, and pictures, metrics and personalisations, one per face or identity.
@@ -182,13 +179,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: No such identity or edit, or the personalisation belongs to another generator.
         """
-        edits = self.parse(edit, [identity] if isinstance(identity, Personalization) else [])
-        person = require_identities(self, identity)
-        weights = add_deltas(self.generator, person.personalization.deltas)
-        pivots = [self._pivot(person.personalization, name) for name in person.names]
-        known = self.measurements(person.personalization)
-        edited = [apply_edits(self, weights, pivot, edits, known)[:2] for pivot in pivots]
-        return [render(self.generator, *weights_and_ws) for weights_and_ws in edited]
+        return render_identities(self, identity, edit)
 
     @helpers_end()
     def walk(
@@ -207,13 +198,27 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         Raises:
             InputError: No such identity or direction, an angle in place of a direction, or several pivots.
         """
-        edits = self.parse(direction, [identity] if isinstance(identity, Personalization) else [])
-        person = require_identities(self, identity)
-        if len(person.names) != 1 or len(edits) != 1 or isinstance(edits[0], YawEdit):
-            raise InputError(f"{', '.join(person.names)} along {direction!r}; expected one identity and one direction")
-        weights = add_deltas(self.generator, person.personalization.deltas)
-        pivot, known = self._pivot(person.personalization, person.names[0]), self.measurements(person.personalization)
-        return walk(self, weights, pivot, edits[0], strengths, known)
+        return walk(self, identity, direction, strengths)
+
+    @helpers_end()
+    def drag(
+        self, identity: Personalization | str, moves: Sequence[Move], **options: Unpack[DragOptions]
+    ) -> DragOutput:
+        """Bring points of a face to where they are wanted (the task of DragGAN, Pan et al. 2023).
+
+        Args:
+            identity: A personalisation with one pivot, or the name of a loaded one.
+            moves: Pairs of points, from where and to where, as x and y in pixels of the photograph if that is given, of
+                the face at the generator's resolution if not. A point that is to stay is its own target.
+            **options: `photograph`, `mask`, `edit`, `steps` and others; see `pti_hub.pipelines.DragOptions`.
+
+        Returns:
+            The pictures, where the points are now, and the change as a `Direction`, for anybody: `(direction, 0.5)`.
+
+        Raises:
+            InputError: No such identity; points outside the face or the mask, or contradicting each other.
+        """
+        return drag_identity(self, identity, moves, **options)
 
     @helpers_end()
     def prepare(self, image: ImageInput, *, align: Align = "auto", face: int | None = None) -> Image.Image:
@@ -223,10 +228,6 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             InputError: It can't be read (`ImageError`), or holds no or several faces (`FaceError`).
         """
         return read_face(self, image, align, face).picture
-
-    def _pivot(self, personalization: Personalization, name: str) -> Tensor:
-        """w_p `[1, w_dim]` or `[1, num_ws, w_dim]` on the pipeline's device."""
-        return personalization.pivots[name][None].to(self.device)
 
     @classmethod
     def from_generator(

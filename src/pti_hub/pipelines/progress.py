@@ -36,7 +36,7 @@ class Progress:
         """A bar for one stage.
 
         Args:
-            name: `"project"`, `"tune"` or `"learn"`.
+            name: `"project"`, `"tune"`, `"learn"` or `"drag"`.
             total: Number of the stage's steps.
             first_step: Number of the stage's first step in the whole job.
             shown: Name of the metric that the bar shows.
