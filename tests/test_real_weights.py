@@ -64,6 +64,17 @@ def test_the_head_turns_as_far_as_asked(real_pipe: PTIPipeline, output: PTIOutpu
     assert turned.edits[0][1].strength * degrees > 0
 
 
+def test_the_corners_of_the_mouth_go_where_they_are_dragged(real_pipe: PTIPipeline, output: PTIOutput) -> None:
+    person, corners = output.personalization, [48, 54]
+    before = FaceAnalyzer().detect(output.reconstruction[0])[0].landmarks[corners]
+    targets = before + np.array([[-8, -16], [8, -16]])
+    dragged = real_pipe.drag(person, [(tuple(a), tuple(b)) for a, b in zip(before, targets, strict=True)])
+    assert dragged.arrived == [True, True]
+    after = FaceAnalyzer().detect(dragged.image)[0].landmarks[corners]
+    # dlib did not take part: 3 px of a picture at 256² are 12 px here.
+    assert np.linalg.norm(after - targets, axis=1).max() < 12
+
+
 def test_saved_and_loaded_offline_it_gives_the_same_bits(
     real_pipe: PTIPipeline, output: PTIOutput, tmp_path: Path, render_elsewhere: RenderElsewhere
 ) -> None:
