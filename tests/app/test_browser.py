@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from importlib.resources import files
@@ -75,6 +76,20 @@ class Page:
 
     def text(self, selector: str) -> str:
         return str(self.run("return document.querySelector(arguments[0]).value", selector))
+
+    def click_on_face(self, x: float, y: float) -> None:
+        """Click on a point of the face, given in its pixels, and wait until it is marked."""
+        selenium, before = pytest.importorskip("selenium.webdriver"), self.source("#face img")
+        face = self.find("#face img")[0]
+        self.run("arguments[0].scrollIntoView({block: 'center'})", face)
+        width, height, size = self.run(
+            "const r = arguments[0].getBoundingClientRect(); return [r.width, r.height, arguments[0].naturalWidth]",
+            face,
+        )
+        scale = min(width / size, height / size, 1)
+        place = (round((x - size / 2) * scale), round((y - size / 2) * scale))
+        selenium.ActionChains(self.browser).move_to_element_with_offset(face, *place).click().perform()
+        wait_for(lambda: self.source("#face img") != before, "the point on the face")
 
     def press(self, selector: str, *keys: str) -> None:
         """Type into something, and wait until the whole photograph has followed."""
@@ -187,3 +202,39 @@ def test_from_the_photograph_to_the_download(address: str, photo: Path, tmp_path
     change = np.abs(np.asarray(edited).astype(int) - np.asarray(unedited)).max(2)
     assert change[square].max() > 20
     assert change[~square].max() == 0
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_points_of_the_face_are_dragged(
+    pipe: PTIPipeline, square: Path, tmp_path: Path, width: int, theme: str
+) -> None:
+    with served(pipe) as address, browsing(tmp_path / "browser", width, 900) as browser:
+        page = Page(browser, f"{address}?__theme={theme}")
+        page.find("#opening input[type=file]")[0].send_keys(str(square))
+        wait_for(lambda: page.is_seen("#learn"), "the picture")
+        page.click("#learn")
+        wait_for(lambda: page.source("#face img") and page.source("#compared img"), "the face")
+        assert not page.is_seen("#drag")
+        page.click_on_face(20, 30)
+        wait_for(lambda: page.is_seen("#drag"), "what is dragged with")
+        page.click_on_face(40, 12)
+        points = [float(number) for number in re.findall(r"\d+", page.text("#points textarea"))]
+        assert points == pytest.approx([20, 30, 40, 12], abs=1)
+        page.check("points")
+        before = page.source("#compared img")
+        page.click("#drag")
+        wait_for(lambda: page.is_seen("#halt"), "a way to stop it")
+        wait_for(lambda: page.text("#lines textarea") == "drag1=1", "the drag as an edit")
+        wait_for(lambda: page.source("#compared img") != before, "the edited picture")
+        assert (page.text("#points textarea"), page.is_seen("#halt")) == ("", False)
+        # By keyboard alone: points can be typed, and are drawn when the field is left.
+        shown = page.source("#face img")
+        page.find("#points textarea")[0].send_keys("10,10>30,30; 50,50>", "\ue004")
+        wait_for(lambda: page.source("#face img") != shown, "the points that were typed")
+        page.click("#clear")
+        wait_for(lambda: page.text("#points textarea") == "", "no points")
+        page.click("#undo")
+        wait_for(lambda: page.text("#lines textarea") == "", "no drag")
+        page.check("undone")
+        assert page.errors() == []
+        assert page.strangers(address) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pti_hub import InputError
-from pti_hub.app.edit_lines import MOST_LINES, read_lines, strength_of, with_strength
+from pti_hub.app.edit_lines import MOST_LINES, read_lines, strength_of, with_drags, with_strength
+from pti_hub.edits import Direction, Edit
 
 NAMES = ("smile", "age", "pose", "mix:seed42")
 AMOUNTS = st.sampled_from(["1", "-2.5", "raw:1", "10deg", "", " 3 ", "x", "1=2"])
@@ -86,3 +88,13 @@ def test_the_last_move_counts(lines: list[str], name: str, first: float, last: f
 )
 def test_where_a_slider_stands(lines: list[str], strength: float) -> None:
     assert strength_of(lines, "smile") == strength
+
+
+def test_drags_are_looked_up_in_their_places() -> None:
+    direction = Direction("drag1", torch.ones(16))
+    first, edit, last = with_drags(["smile=1", " drag1 = -0.5", "drag2=1"], {"drag1": direction})
+    assert (first, last) == ("smile=1", "drag2=1")
+    assert isinstance(edit, Edit)
+    assert (edit.direction, edit.strength) == (direction, -0.5)
+    with pytest.raises(InputError, match=r"^edit 'drag1=1deg'; expected a drag's strength, e\.g\. drag1=0\.5$"):
+        with_drags(["drag1=1deg"], {"drag1": direction})

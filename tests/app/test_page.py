@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
 import io
 import logging
 import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,46 +17,15 @@ import gradio as gr
 import pytest
 from PIL import Image
 from support.needs import needs_models
+from support.page import Page, uploaded
 
 from pti_hub import Personalization, PTIPipeline
 from pti_hub.app import Settings
-from pti_hub.app.layout import ANYBODY, Layout
-from pti_hub.app.page import _Events, build_page
+from pti_hub.app.layout import ANYBODY
+from pti_hub.app.page import build_page
 from pti_hub.app.studio import WHOLE, Studio
 
 Fetch = Callable[[Studio, str], bytes]
-
-
-class Page:
-    """A page of a studio, as gradio calls it.
-
-    Attributes:
-        ui: Its components.
-    """
-
-    def __init__(self, studio: Studio, key: str = "a") -> None:
-        self.studio, self.request = studio, SimpleNamespace(session_hash=key)
-        with gr.Blocks():
-            self.ui = Layout(studio.edits, studio.pipe.aligns_faces, True, False)
-        self.events = _Events(studio, self.ui)
-
-    def steps(self, name: str, *arguments: Any) -> Iterator[dict[Any, Any]]:
-        """What changes by an event, step by step."""
-        handle = getattr(self.events, f"_{name}")
-        if name in ("slide", "release"):
-            handle, arguments = functools.partial(handle, arguments[0]), arguments[1:]
-        handler = self.events._on(handle)
-        if inspect.isgeneratorfunction(handler):
-            yield from handler(self.request, *arguments)
-        else:
-            yield handler(self.request, *arguments)
-
-    def do(self, name: str, *arguments: Any) -> dict[Any, Any]:
-        """What changes by an event, at last."""
-        changed: dict[Any, Any] = {}
-        for updates in self.steps(name, *arguments):
-            changed |= updates
-        return changed
 
 
 @pytest.fixture(autouse=True)
@@ -75,14 +41,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def page(studio: Studio) -> Page:
     return Page(studio)
-
-
-def uploaded(folder: Path, source: Path | None = None, name: str = "photo.png") -> str:
-    """A file in a folder of its own, as gradio puts it."""
-    place = Path(os.environ["GRADIO_TEMP_DIR"]) / hashlib.sha256(str(folder).encode()).hexdigest()
-    place.mkdir(parents=True)
-    (place / name).write_bytes(b"no picture" if source is None else source.read_bytes())
-    return str(place / name)
 
 
 def address_in(text: str) -> str:
@@ -101,7 +59,7 @@ def test_a_journey(page: Page, square: Path, tmp_path: Path, fetch: Fetch) -> No
     assert learned[ui.learning] == gr.update(visible=False)
     assert learned[ui.editing] == gr.update(visible=True)
     assert (learned[ui.who]["choices"], learned[ui.who]["value"]) == ([WHOLE], WHOLE)
-    assert "Done: move a slider." in learned[ui.note]
+    assert "Done: move a slider, or drag points of the face." in learned[ui.note]
     assert learned[ui.lines] == ""
     moved = page.do("slide", "smile", WHOLE, 1.5)
     assert moved[ui.lines] == "smile=1.5"

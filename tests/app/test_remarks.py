@@ -28,6 +28,20 @@ def test_warnings_are_for_the_visitor_and_not_for_the_log(remarks: Remarks, caps
     assert capsys.readouterr().err.splitlines() == ["before", "an error", "afterwards"]
 
 
+def test_whoever_listens_already_hears_it_too(remarks: Remarks) -> None:
+    logger = get_logger("pti_hub.somewhere")
+    with remarks.heard() as heard:
+        logger.warning("first")
+        with remarks.heard() as inside:
+            logger.warning("second")
+        logger.warning("third")
+    assert heard == ["first", "second", "third"]
+    assert inside is heard
+    with remarks.heard() as later:
+        pass
+    assert later == []
+
+
 def test_warnings_of_another_thread_are_not_for_this_visitor(
     remarks: Remarks, capsys: pytest.CaptureFixture[str]
 ) -> None:

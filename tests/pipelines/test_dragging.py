@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.dragging import deep
 
 from pti_hub import InputError, Personalization, PTIPipeline
 from pti_hub.edits import Edit, load_edits, save_edits
 from pti_hub.images import to_pil
 
 MOVES = [((26.5, 38.5), (30.5, 38.5))]
+
+
+@pytest.fixture(autouse=True)
+def _shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of the layers of so shallow a network shapes next to nothing."""
+    monkeypatch.setattr("pti_hub.pipelines.dragging.DragConfig", deep)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pti_hub.edits import Drag, GANSpace, drag, ganspace
+from pti_hub.edits import Drag, DragConfig, GANSpace, drag, ganspace
 from pti_hub.edits.dragging import Point
 from pti_hub.edits.tracking import PointTracker
 from pti_hub.generators import Generator, broadcast_ws
@@ -30,7 +30,7 @@ class Case(NamedTuple):
     moves: Moves
 
     def drag(self, moves: Moves | None = None, **kwargs: Any) -> Drag:
-        arguments: dict[str, Any] = {"weights": {}, "ws": self.w, "space": self.space} | kwargs
+        arguments: dict[str, Any] = {"weights": {}, "ws": self.w, "space": self.space, "config": deep()} | kwargs
         return drag("dragged", self.generator, moves=self.moves if moves is None else moves, **arguments)
 
     def maps(self, ws: Tensor) -> list[Tensor]:
@@ -67,6 +67,11 @@ def stylegan2_case(seed: int = 0) -> Case:
 @functools.cache
 def stylegan3_case() -> Case:
     return reachable(tame_stylegan3(), 0)
+
+
+def deep(**settings: Any) -> DragConfig:
+    """Hyper-parameters for networks so shallow that a third of the layers shapes next to nothing."""
+    return DragConfig(shaping=0.85, naturalness=10.0, **settings)
 
 
 def lengths(moves: Moves) -> list[float]:

@@ -52,11 +52,11 @@ with _without_interface_file():
             return super().preprocess(min(max(payload or 0.0, self.minimum), self.maximum))
 
 
-_STAGES = {"faces": "finding the face", "project": "finding a start", "tune": "learning the face"}
+_STAGES = {"faces": "finding the face", "project": "finding a start", "tune": "learning the face", "drag": "dragging"}
 
 
 def progress_bar(report: Report, place: int, count: int) -> str:
-    """How far the learning is, as HTML."""
+    """How far the work is, as HTML."""
     face = f"Face {place} of {count}: " if count > 1 else ""
     text = f"{face}{_STAGES.get(report.stage, report.stage)}"
     if report.stage != "faces":
@@ -65,9 +65,11 @@ def progress_bar(report: Report, place: int, count: int) -> str:
         text += f", at most {report.seconds_left:.0f} s left"
     if report.lpips is not None:
         text += f", LPIPS {report.lpips:.3f}"
+    if report.distance is not None:
+        text += f", {report.distance:.1f} px to go"
     share = report.done / report.total if report.stage != "faces" else 0
     return (
-        f'<div class="pti-progress"><progress aria-label="Personalising" max="1" value="{share:.3f}"></progress>'
+        f'<div class="pti-progress"><progress aria-label="Progress" max="1" value="{share:.3f}"></progress>'
         f"<p>{html.escape(text)}</p></div>"
     )
 

@@ -57,6 +57,7 @@ class Layout:
         with gr.Column(visible=False, elem_id="editing") as self.editing:
             self.who = gr.Radio([], label="3. Who is edited", elem_id="who")
             self._comparing()
+            self._dragging()
             self._sliding(edits)
         self._keeping(edits, is_local)
 
@@ -92,11 +93,28 @@ class Layout:
                     interactive=False,
                     buttons=["fullscreen"],
                     height=_HEIGHT,
+                    max_height=_HEIGHT,
                     elem_id="compared",
                 )
                 self.download = gr.HTML("", elem_id="download")
             with gr.Column(min_width=320, elem_id="beside"):
                 self.face = _picture("The face alone", _HEIGHT, "face")
+
+    def _dragging(self) -> None:
+        with gr.Accordion("Drag points of the face", open=False, elem_id="dragging") as self.dragging:
+            self.points = gr.Textbox(
+                label="Points, from where > to where",
+                info="Click on the face: first what is to move, then where it is to go. A point clicked twice stays.",
+                placeholder="412,640>430,600; 500,640>490,600",
+                elem_id="points",
+            )
+            with gr.Row():
+                self.drag = gr.Button("Drag", variant="primary", min_width=80, elem_id="drag")
+                self.undo = gr.Button("Undo", min_width=80, elem_id="undo")
+                self.clear = gr.Button("Clear points", min_width=150, elem_id="clear")
+            with gr.Column(visible=False) as self.under_way:
+                self.way = gr.HTML("", elem_id="way")
+                self.halt = gr.Button("Stop", variant="stop", elem_id="halt")
 
     def _sliding(self, edits: Sequence[str]) -> None:
         known = {name for columns in GROUPS for names in columns.values() for name in names}

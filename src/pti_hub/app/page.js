@@ -9,7 +9,7 @@ document.addEventListener("keyup", (event) => {
 // gradio puts each picture into a button without a name: it takes the name of the picture's label.
 // And a region that is to be read aloud has to be one before its text comes.
 new MutationObserver(() => {
-  for (const place of document.querySelectorAll("#note:not([aria-live]), #progress:not([aria-live])")) {
+  for (const place of document.querySelectorAll("#note:not([aria-live]), #progress:not([aria-live]), #way:not([aria-live])")) {
     place.setAttribute("aria-live", "polite");
   }
   for (const frame of document.querySelectorAll("button:not([aria-label]) > .image-frame")) {

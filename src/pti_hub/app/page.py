@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
-import html
 import importlib.util
-import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +14,19 @@ import gradio as gr
 from PIL import Image
 
 from pti_hub.app.components import animation, link, note, progress_bar
+from pti_hub.app.dragging import click, drag, keep, show_step, undo
 from pti_hub.app.edit_lines import read_lines, strength_of
-from pti_hub.app.layout import ANYBODY, SHARES, Layout
+from pti_hub.app.handling import answering, undone
+from pti_hub.app.layout import ANYBODY, SHARES, Layout, readable
 from pti_hub.app.people import animate, archive, load, load_archive, mix, publish, welcome
+from pti_hub.app.points import read_points, write_points
 from pti_hub.app.studio import Studio, portrait_of
 from pti_hub.app.tuning import Report
 from pti_hub.app.uploads import sweep_uploads, taken
 from pti_hub.app.visits import Visit
-from pti_hub.errors import PTIError, one_line
+from pti_hub.edits import Drag
 from pti_hub.images import save_image
-from pti_hub.logging import get_logger
-from pti_hub.optim import helpers_end, reused_memory
+from pti_hub.optim import reused_memory
 
 _DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 """Events that compute wait for one another: one job at a time."""
@@ -70,8 +69,10 @@ class _Events:
             show_progress="hidden",
             **_DEVICE,
         )
-        ui.stop.click(on(self._stop), None, ui.progress, queue=False)
+        for stop in (ui.stop, ui.halt):
+            stop.click(on(self._stop), None, [ui.progress, ui.way], queue=False)
         self._connect_edits()
+        self._connect_drags()
         self._connect_people()
 
     def _met(self) -> list[Any]:
@@ -82,7 +83,7 @@ class _Events:
     def _edited(self) -> list[Any]:
         """What shows the edits of a face."""
         ui = self.layout
-        return [ui.lines, *ui.sliders.values(), ui.face, ui.compared, ui.download]
+        return [ui.lines, *ui.sliders.values(), ui.points, ui.face, ui.compared, ui.download]
 
     def _connect_edits(self) -> None:
         ui, on = self.layout, self._on
@@ -99,6 +100,20 @@ class _Events:
         ui.apply.click(on(self._write), [ui.who, ui.lines], everything, **quiet)
         ui.lines.submit(on(self._write), [ui.who, ui.lines], everything, **quiet)
         ui.reset.click(on(self._reset), ui.who, everything, **quiet)
+
+    def _connect_drags(self) -> None:
+        ui, on = self.layout, self._on
+        quiet: dict[str, Any] = {"show_progress": "hidden", **_DEVICE}
+        at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple"}
+        pointed = [ui.points, ui.face]
+        ui.face.select(on(self._point), ui.who, [ui.dragging, *pointed], **at_once)
+        ui.dragging.expand(on(self._prepare), None, None, **quiet)
+        for typed in (ui.points.submit, ui.points.blur):
+            typed(on(self._write_points), [ui.who, ui.points], pointed, **at_once)
+        ui.clear.click(on(functools.partial(self._write_points, text="")), ui.who, pointed, **at_once)
+        everything = [*self._edited(), ui.note]
+        ui.drag.click(on(self._drag), [ui.who, ui.points], [ui.under_way, ui.way, ui.walked, *everything], **quiet)
+        ui.undo.click(on(self._undo), ui.who, everything, **quiet)
 
     def _connect_people(self) -> None:
         ui, on = self.layout, self._on
@@ -205,7 +220,7 @@ class _Events:
         said = "Stopped." if visit.stop.is_set() else ""
         yield {**self._learned(), ui.note: note(said)}
         if done and not visit.is_gone:
-            yield {**self._meet(visit, done), ui.note: note(said or "Done: move a slider.")}
+            yield {**self._meet(visit, done), ui.note: note(said or "Done: move a slider, or drag points of the face.")}
 
     def _learned(self) -> Updates:
         ui = self.layout
@@ -213,7 +228,8 @@ class _Events:
 
     def _stop(self, visit: Visit) -> Updates:
         visit.stop.set()
-        return {self.layout.progress: note("Stopping after this step …")}
+        said = note("Stopping after this step …")
+        return {self.layout.progress: said, self.layout.way: said}
 
     # Editing
 
@@ -231,7 +247,7 @@ class _Events:
     def _show(self, visit: Visit, who: str) -> Updates:
         """Everything about one face."""
         sliders = self.layout.sliders
-        updates = self._whole(visit, who)
+        updates = {**self._whole(visit, who), self.layout.points: write_points(visit.points.get(who, []))}
         return {**updates, **{slider: strength_of(visit.lines[who], name) for name, slider in sliders.items()}}
 
     def _whole(self, visit: Visit, who: str) -> Updates:
@@ -250,14 +266,14 @@ class _Events:
 
     def _slide(self, name: str, visit: Visit, who: str, strength: float) -> Updates:
         ui, before = self.layout, visit.lines.get(who)
-        with _undone(visit, who), self.studio.remarks.heard() as heard:
+        with undone(visit, who), self.studio.remarks.heard() as heard:
             lines = self.studio.slide(visit, who, name, strength)
             # If they are equal, the release of the slider came first.
             face = {} if lines == before else {ui.face: self.studio.preview(visit, who)}
         return {ui.lines: "\n".join(lines), ui.note: note("; ".join(heard)), **face}
 
     def _release(self, name: str, visit: Visit, who: str, strength: float) -> Updates:
-        with _undone(visit, who):
+        with undone(visit, who):
             self.studio.slide(visit, who, name, strength)
             return self._whole(visit, who)
 
@@ -265,13 +281,69 @@ class _Events:
         lines = read_lines(text)
         self.studio.check(visit, lines)
         portrait_of(visit, who)
-        with _undone(visit, who):
+        with undone(visit, who):
             visit.lines[who] = lines
             return self._show(visit, who)
 
     def _reset(self, visit: Visit, who: str) -> Updates:
         portrait_of(visit, who)
         visit.lines[who] = []
+        return self._show(visit, who)
+
+    # Dragging
+
+    def _point(self, visit: Visit, event: gr.SelectData, who: str) -> Updates:
+        x, y = event.index
+        click(self.studio, visit, who, (float(x), float(y)))
+        return {self.layout.dragging: gr.update(open=True), **self._pointed(visit, who)}
+
+    def _write_points(self, visit: Visit, who: str, text: str) -> Updates:
+        portrait_of(visit, who)
+        before, visit.points[who] = visit.points.get(who, []), read_points(text)
+        # Whoever leaves the field may have changed nothing.
+        return {self.layout.points: gr.skip()} if visit.points[who] == before else self._pointed(visit, who)
+
+    def _pointed(self, visit: Visit, who: str) -> Updates:
+        ui = self.layout
+        return {ui.points: write_points(visit.points[who]), ui.face: self.studio.show_face(visit, who)}
+
+    def _prepare(self, visit: Visit) -> None:
+        """Do what the first drag would have to wait for while points are chosen."""
+        _ = self.studio.pipe.principal_components
+
+    def _drag(self, visit: Visit, who: str, text: str) -> Iterator[Updates]:
+        ui, studio, found = self.layout, self.studio, None
+        self._write_points(visit, who, text)
+        yield {ui.under_way: gr.update(visible=True), ui.way: progress_bar(Report(0, "drag"), 1, 1), ui.note: ""}
+        try:
+            for item in drag(studio, visit, who):
+                if isinstance(item, Drag):
+                    found = item
+                    continue
+                updates: Updates = {ui.way: progress_bar(item, 1, 1)}
+                if item.picture is not None:
+                    updates[ui.face] = show_step(studio, visit, who, item.picture)
+                yield updates
+            if found is None:
+                changed = {ui.face: studio.show_face(visit, who), ui.note: note("Stopped.")}
+            else:
+                changed = self._keep(visit, who, found)
+        except Exception:
+            yield {ui.under_way: gr.update(visible=False)}
+            raise
+        yield {ui.under_way: gr.update(visible=False), **changed}
+
+    def _keep(self, visit: Visit, who: str, found: Drag) -> Updates:
+        ui, name = self.layout, found.direction.name
+        with undone(visit, who), self.studio.remarks.heard() as heard:
+            keep(visit, who, found)
+            updates = self._show(visit, who)
+        said = "; ".join(heard) or f"Done: {name} is one more of the edits. {name}=0.5 would be half of it."
+        walked = [(readable(name), name) for name in (*self.studio.edits, *visit.drags)]
+        return {**updates, ui.note: note(said), ui.walked: gr.update(choices=walked)}
+
+    def _undo(self, visit: Visit, who: str) -> Updates:
+        undo(visit, who)
         return self._show(visit, who)
 
     # People
@@ -301,51 +373,4 @@ class _Events:
         return {self.layout.published: note(f"Published: {address}"), self.layout.token: ""}
 
     def _on(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler as gradio calls it: with the visit in place of the request, and errors as one line."""
-
-        def visit_of(request: gr.Request) -> Visit:
-            return self.studio.visits.of(str(request.session_hash))
-
-        # gradio looks at annotations and at the kind of function, so each kind has its own.
-        def answer(request: gr.Request, *args: Any) -> Any:
-            with _explained(), helpers_end():
-                return handler(visit_of(request), *args)
-
-        def answer_click(request: gr.Request, event: gr.SelectData, *args: Any) -> Any:
-            with _explained():
-                return handler(visit_of(request), event, *args)
-
-        def stream(request: gr.Request, *args: Any) -> Any:
-            with _explained():
-                yield from handler(visit_of(request), *args)
-
-        if inspect.isgeneratorfunction(handler):
-            return stream
-        return answer_click if "event" in inspect.signature(handler).parameters else answer
-
-
-@contextmanager
-def _undone(visit: Visit, who: str) -> Iterator[None]:
-    """Edits of a face that can't be made are not to stand in the way of all that comes after them."""
-    before = visit.lines.get(who)
-    try:
-        yield
-    except Exception:
-        if before is not None and who in visit.lines:
-            visit.lines[who] = before
-        raise
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """The package's errors as a line in the page; any other error is told to the log alone."""
-    try:
-        yield
-    except PTIError as error:
-        # gradio shows a message as HTML.
-        raise gr.Error(html.escape(one_line(error), quote=False), print_exception=False) from None
-    except gr.Error:
-        raise
-    except Exception as error:
-        get_logger(__name__).error("the page met an error", exc_info=True)
-        raise gr.Error(f"this did not work ({type(error).__name__}); the server's log says more") from None
+        return answering(self.studio.visits, handler)

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
+from pti_hub.app.edit_lines import name_of
 from pti_hub.app.studio import PREVIEW, Studio, portrait_of
 from pti_hub.app.visits import Visit
 from pti_hub.errors import InputError, MissingDependencyError, WeightsError, printable
@@ -174,7 +175,7 @@ def animate(studio: Studio, visit: Visit, who: str, name: str, farthest: float) 
         Address of the file, and its media type.
     """
     portrait = portrait_of(visit, who)
-    lines = [line for line in visit.lines.get(who, []) if line.partition("=")[0].strip() != name]
+    lines = [line for line in visit.lines.get(who, []) if name_of(line) != name]
     frames = []
     for strength in np.linspace(-farthest, farthest, _FRAMES):
         edits = studio.check(visit, [*lines, f"{name}={strength:g}"])

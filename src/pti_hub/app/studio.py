@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from pti_hub.app.edit_lines import strength_of, with_strength
+from pti_hub.app.edit_lines import strength_of, with_drags, with_strength
 from pti_hub.app.gpu import learner
 from pti_hub.app.pictures import Pictures
+from pti_hub.app.points import draw_points
 from pti_hub.app.settings import Settings
 from pti_hub.app.tuning import Learned, Report
 from pti_hub.app.visits import Made, Visit, Visits
@@ -199,7 +200,9 @@ class Studio:
         """
         pivots = {who: portrait.pivot[0].cpu() for who, portrait in visit.portraits.items()}
         # By the names that the page calls people, whatever their personalisations call them.
-        return self.pipe.parse(list(lines), [Personalization({}, pivots, self.pipe.base)] if pivots else [])
+        return self.pipe.parse(
+            with_drags(lines, visit.drags), [Personalization({}, pivots, self.pipe.base)] if pivots else []
+        )
 
     def preview(self, visit: Visit, who: str) -> str:
         """The edited face, small and quick.
@@ -209,7 +212,28 @@ class Studio:
         """
         portrait = portrait_of(visit, who)
         size = min(PREVIEW, self.pipe.generator.resolution)
-        return self.show(visit, "face", portrait.draft(self._draft_edits(visit, who), size))
+        return self.show_face(visit, who, portrait.draft(self._draft_edits(visit, who), size))
+
+    def show_face(self, visit: Visit, who: str, picture: Image.Image | None = None) -> str:
+        """Show the face, and on it the points that are to be dragged.
+
+        Args:
+            visit: Whose page it is.
+            who: Whose face it is.
+            picture: The face; what is shown now by default, for which nothing is computed.
+
+        Returns:
+            Address of the picture.
+
+        Raises:
+            InputError: Nobody of that name is there, or no face is shown.
+        """
+        portrait_of(visit, who)
+        visit.shown = picture or visit.shown
+        if visit.shown is None:
+            raise InputError("no face is shown yet; wait until it is")
+        points = visit.points.get(who, [])
+        return self.show(visit, "face", draw_points(visit.shown, points, self.pipe.generator.resolution))
 
     def compare(self, visit: Visit, who: str) -> Compared:
         """The photograph before and after all edits of all its faces; of people without a photograph, the face.
@@ -233,7 +257,7 @@ class Studio:
         return Compared(
             before,
             put(visit.key, "after", _jpeg(_shown(after)), "image/jpeg"),
-            self.show(visit, "face", face),
+            self.show_face(visit, who, face),
             put(visit.key, "file", lambda: encode_image(after, Path(name).suffix), "application/octet-stream", name),
         )
 
@@ -308,13 +332,13 @@ class Remarks(logging.Filter):
 
     @contextmanager
     def heard(self) -> Iterator[list[str]]:
-        """What is warned of in this thread meanwhile."""
-        heard: list[str] = []
-        self._thread.heard = heard
+        """What is warned of in this thread meanwhile, and was before if somebody listens already."""
+        before: list[str] | None = getattr(self._thread, "heard", None)
+        self._thread.heard = heard = [] if before is None else before
         try:
             yield heard
         finally:
-            self._thread.heard = None
+            self._thread.heard = before
 
 
 def _opened(visit: Visit) -> Photograph:

@@ -17,6 +17,7 @@ def theme() -> gr.themes.Base:
         link_text_color_dark="*primary_300",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
+        button_secondary_background_fill_hover_dark="*primary_600",
         checkbox_label_background_fill_selected="*primary_600",
         input_placeholder_color="*neutral_500",
     )

@@ -36,11 +36,12 @@ class Report:
 
     Attributes:
         face: Number of the face.
-        stage: `"faces"`, `"project"` or `"tune"`.
+        stage: `"faces"`, `"project"`, `"tune"` or `"drag"`.
         done: Steps taken for this face.
-        total: Steps for this face, at most; tuning ends as soon as the face is near enough.
+        total: Steps for this face, at most; the work ends as soon as the face is near enough.
         seconds_left: For this face, at most; `None` where it is not known yet.
-        lpips: LPIPS from the photograph.
+        lpips: LPIPS from the photograph, while a face is learned.
+        distance: How far the farthest point is from its target, in pixels of the face at 256², while it is dragged.
         picture: What the generator paints by now.
     """
 
@@ -50,6 +51,7 @@ class Report:
     total: int = 1
     seconds_left: float | None = None
     lpips: float | None = None
+    distance: float | None = None
     picture: Image.Image | None = None
 
 
@@ -80,25 +82,46 @@ def learn_faces(pipe: PTIPipeline, photograph: Photograph, faces: Sequence[int] 
     Raises:
         PTIError: What `PTIPipeline.personalize` raises.
     """
-    items: queue.SimpleQueue[Report | Learned | BaseException | None] = queue.SimpleQueue()
-    abandoned = threading.Event()
+    total = pipe.projector.config.num_steps + pipe.tuner.config.num_steps
 
-    def work() -> None:
+    def work(report: Callable[[Any], None], is_abandoned: Callable[[], bool]) -> None:
+        report(Report(faces[0] if faces else 0, "faces"))
+        _, targets = read_targets(pipe, photograph, "auto", None if faces is None else list(faces))
+        for number, target in targets.items():
+            progress = Progress({"disable": True}, Watcher(number, total, is_abandoned, report))
+            report(Learned(number, personalize(pipe, {SUBJECT: target}, 0, progress)))
+
+    return reported(work)
+
+
+def reported(work: Callable[[Callable[[Any], None], Callable[[], bool]], None]) -> Iterator[Any]:
+    """What work reports, which is done in a thread of its own; whoever closes the generator stops the work.
+
+    Args:
+        work: Called with what it is to report to, and with what tells whether nobody waits for it any more; see
+            `Watcher`.
+
+    Yields:
+        Each report.
+
+    Raises:
+        Exception: What the work raises.
+    """
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    abandoned, end = threading.Event(), object()
+
+    def run() -> None:
         try:
-            items.put(Report(faces[0] if faces else 0, "faces"))
-            _, targets = read_targets(pipe, photograph, "auto", None if faces is None else list(faces))
-            for number, target in targets.items():
-                progress = Progress({"disable": True}, _Watcher(pipe, number, abandoned, items.put))
-                items.put(Learned(number, personalize(pipe, {SUBJECT: target}, 0, progress)))
-            items.put(None)
+            work(items.put, abandoned.is_set)
+            items.put(end)
         except BaseException as error:
             items.put(error)
 
     # The loops call back, and a generator has to yield: they meet in the queue.
-    worker = threading.Thread(target=work, name="pti-hub-learning", daemon=True)
+    worker = threading.Thread(target=run, name="pti-hub-learning", daemon=True)
     worker.start()
     try:
-        while (item := items.get()) is not None:
+        while (item := items.get()) is not end:
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -107,18 +130,24 @@ def learn_faces(pipe: PTIPipeline, photograph: Photograph, faces: Sequence[int] 
         worker.join()
 
 
-class _Watcher:
-    """A callback that reports now and then."""
+class Watcher:
+    """A callback that reports now and then.
+
+    Args:
+        face: Number of the face.
+        total: Number of steps, at most.
+        is_abandoned: Whether the work is to end, by an error.
+        report: Called with reports.
+    """
 
     def __init__(
-        self, pipe: PTIPipeline, face: int, abandoned: threading.Event, report: Callable[[Report], None]
+        self, face: int, total: int, is_abandoned: Callable[[], bool], report: Callable[[Report], None]
     ) -> None:
-        self._face, self._abandoned, self._report = face, abandoned, report
-        self._total = pipe.projector.config.num_steps + pipe.tuner.config.num_steps
+        self._face, self._total, self._is_abandoned, self._report = face, total, is_abandoned, report
         self._told, self._stage, self._began = 0.0, "", (0, 0.0)
 
     def __call__(self, step: int, metrics: dict[str, Any]) -> None:
-        if self._abandoned.is_set():
+        if self._is_abandoned():
             raise _Abandoned
         now, done = time.monotonic(), step + 1
         if metrics["stage"] != self._stage:
@@ -133,4 +162,5 @@ class _Watcher:
             factor = max(1, picture.shape[-1] // _SHOWN)
             picture = to_pil(F.avg_pool2d(picture.float(), factor))[0]
         left = None if pace is None else pace * max(0, self._total - done)
-        self._report(Report(self._face, self._stage, done, self._total, left, metrics["lpips"], picture))
+        lpips, distance = metrics.get("lpips"), metrics.get("distance")
+        self._report(Report(self._face, self._stage, done, self._total, left, lpips, distance, picture))

@@ -13,7 +13,8 @@ from PIL import Image
 
 from pti_hub.app.pictures import Pictures
 from pti_hub.app.settings import Settings
-from pti_hub.edits import AppliedEdit
+from pti_hub.edits import AppliedEdit, Direction
+from pti_hub.edits.dragging import Point
 from pti_hub.errors import InputError
 from pti_hub.faces import Face
 from pti_hub.images import Photograph
@@ -58,7 +59,10 @@ class Visit:
         learned: Who of them was learned from the open photograph.
         before: Addresses of the pictures without edits.
         scale: By how much the photograph is larger than the picture of it that is clicked on.
-        stop: Set to end what is being learned.
+        shown: The face that is shown, without the points that are drawn onto it.
+        points: Points of each face that are to be dragged and their targets, by turns, in pixels of the face.
+        drags: What was dragged, by the name in the edits.
+        stop: Set to end what is being learned or dragged.
         is_gone: Whether the page was closed.
         used: When something last happened, in seconds of the monotonic clock.
     """
@@ -73,6 +77,9 @@ class Visit:
     learned: set[str] = field(default_factory=set)
     before: dict[str, str] = field(default_factory=dict)
     scale: float = 1.0
+    shown: Image.Image | None = None
+    points: dict[str, list[Point]] = field(default_factory=dict)
+    drags: dict[str, Direction] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     is_gone: bool = False
     used: float = field(default_factory=time.monotonic)
@@ -106,6 +113,7 @@ class Visit:
         # Pictures may hold the style of whoever had the name.
         self.made.clear()
         self.before.pop(who, None)
+        self.points.pop(who, None)
 
     def free_name(self, name: str) -> str:
         """A name that nobody has and that can be a part of an edit: the given one, or that with a number."""
@@ -121,10 +129,11 @@ class Visit:
         for who in self.learned:
             self.portraits.pop(who, None)
             self.lines.pop(who, None)
+            self.points.pop(who, None)
         self.learned.clear()
         self.made.clear()
         self.before.clear()
-        self.photograph, self.faces = None, []
+        self.photograph, self.faces, self.shown = None, [], None
 
 
 class Visits:
@@ -184,5 +193,7 @@ class Visits:
             visit.stop.set()
             visit.portraits.clear()
             visit.made.clear()
-            visit.photograph, visit.faces = None, []
+            visit.drags.clear()
+            visit.points.clear()
+            visit.photograph, visit.faces, visit.shown = None, [], None
             self._pictures.forget(key)

@@ -62,6 +62,8 @@ class DragConfig:
         least_error: What ρ shrinks to, by halves, whenever the handles come no nearer.
         naturalness: How much a change of the picture counts beside a change of the latent, where there is a
             preconditioner to tell.
+        shaping: Share of the generator's layers that move, from the coarsest. With twice as many, light and colours
+            change as well.
     """
 
     num_steps: int = 20
@@ -71,11 +73,14 @@ class DragConfig:
     latent_step: float = 0.15
     error: float = 2.0
     least_error: float = 0.2
-    naturalness: float = 10.0
+    naturalness: float = 30.0
+    shaping: float = 1 / 3
 
     def __post_init__(self) -> None:
         positive = ("num_steps", "arrival", "step_length", "search_radius", "latent_step", "error", "least_error")
-        check_hyper_parameters(self, positive)
+        check_hyper_parameters(self, (*positive, "shaping"))
+        if self.shaping > 1:
+            raise InputError(f"DragConfig: shaping={self.shaping!r}; expected a share of the layers, at most 1")
         if self.least_error > self.error:
             raise InputError(f"DragConfig: least_error={self.least_error!r}; expected at most error={self.error!r}")
 
@@ -265,13 +270,12 @@ class _Search:
         self._unit = self._sizes[-1] / _REFERENCE
         self._scale = self._sizes[-1] / generator.resolution
         handles, self._targets = (self._on_map(torch.tensor([move[i] for move in moves])) for i in range(2))
-        codes = self.start.clone().requires_grad_()
-        maps = self._features(codes)
-        (slopes,) = torch.autograd.grad([features.float().sum() for features in maps], [codes])
-        # Only the layers before the features take part: the finer ones paint colours and texture.
-        self.layers = slopes[0].any(1, keepdim=True).to(self.start)  # [num_ws, 1]
-        self._maps = [features.detach() for features in maps]
-        if not all(features.isfinite().all() for features in maps):
+        # Only the layers that shape take part: the finer ones paint light, colours and texture.
+        self.layers = torch.zeros_like(self.start[0, :, :1])  # [num_ws, 1]
+        self.layers[: math.ceil(config.shaping * generator.num_ws)] = 1
+        with torch.no_grad():
+            self._maps = self._features(self.start)
+        if not all(features.isfinite().all() for features in self._maps):
             raise InputError("the generator paints NaN or infinity at this latent, where nothing can be dragged")
         self._tracker = PointTracker(self._maps, handles)
         self._error = config.error * self._unit
