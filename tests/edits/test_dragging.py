@@ -91,14 +91,15 @@ def test_a_tuned_generator_is_dragged_by_its_own_features(case: Case) -> None:
     own = dict(case.generator.named_parameters())
     weights = {name: own[name] + 0.05 * torch.randn_like(own[name]) for name in names}
     config = deep(num_steps=3)
-    tuned = case.drag(weights=weights, config=config)
-    assert not torch.equal(tuned.direction.vector, case.drag(config=config).direction.vector)
+    move = case.moves[:1]
+    tuned = case.drag(move, weights=weights, config=config)
+    assert not torch.equal(tuned.direction.vector, case.drag(move, config=config).direction.vector)
     before = {name: p.clone() for name, p in own.items()}
     with torch.no_grad():
         for name in names:
             own[name].copy_(weights[name])
     try:
-        assert torch.equal(tuned.direction.vector, case.drag(config=config).direction.vector)
+        assert torch.equal(tuned.direction.vector, case.drag(move, config=config).direction.vector)
     finally:
         with torch.no_grad():
             for name in names:
@@ -122,7 +123,9 @@ def test_each_step_is_told(case: Case) -> None:
     told: list[tuple[int, float, Tensor]] = []
     config = deep(num_steps=4, arrival=1e-6)
     done = case.drag(
-        config=config, on_step=lambda i, metrics: told.append((i, float(metrics["distance"]), metrics["ws"]))
+        case.moves[:1],
+        config=config,
+        on_step=lambda i, metrics: told.append((i, float(metrics["distance"]), metrics["ws"])),
     )
     assert done.num_steps == 4
     assert [i for i, _, _ in told] == [0, 1, 2, 3]

@@ -34,9 +34,12 @@ class PointTracker:
         self._templates = self.patches(maps, points)  # [N, D]
 
     def patches(self, maps: Sequence[Tensor], points: Tensor) -> Tensor:
-        """What the neighbourhood of each point looks like: `[N, D]` for points `[N, 2]`."""
+        """What the neighbourhood of each point looks like: `[N, D]` for points `[N, 2]`.
+
+        The maps may be fewer than at first: the smallest ones, in the same order.
+        """
         parts = []
-        for features, gain in zip(maps, self.gains, strict=True):
+        for features, gain in zip(maps, self.gains, strict=False):
             size = features.shape[-1]
             centres = (points + 0.5) * (size / self.size) - 0.5
             places = (centres[:, None] + self._offsets).reshape(1, 1, -1, 2)
