@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.commands import run
 
 from pti_hub import Personalization, PTIPipeline
-from pti_hub.cli import main
 from pti_hub.edits import load_edits
 from pti_hub.images import to_pil
 
 POINTS = ["--points", "53.5,77.5>61.5,77.5; 77,53>77,53"]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["pti-hub", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return int(stopped.value.code or 0)
 
 
 @pytest.fixture

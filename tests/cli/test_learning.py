@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,11 @@ import torch
 
 pytest.importorskip("transformers")
 
+from support.commands import run
 from support.text_models import save_clip
 
 from pti_hub import Personalization, PTIPipeline
-from pti_hub.cli import main
 from pti_hub.edits import Direction, LatentMapper, load_edits
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["pti-hub", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return int(stopped.value.code or 0)
 
 
 @pytest.fixture
