@@ -176,7 +176,7 @@ def of_portrait(
 
 
 def lower_half(face: Face, size: tuple[int, int]) -> np.ndarray:
-    """From the bottom of the nose to below the chin, as wide as the face."""
+    """From the bridge of the nose to below the chin, as wide as the face."""
     mask = np.zeros(size[::-1], np.uint8)
     outline = [*face.landmarks[2:15], face.landmarks[28]]
     cv2.fillConvexPoly(mask, cv2.convexHull(np.array(outline, np.float32)).astype(np.int32), 1)

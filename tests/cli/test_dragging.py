@@ -60,7 +60,7 @@ def test_a_personalisation_is_dragged(
         (["--points", "5,5-8,8"], "points '5,5-8,8'; expected X,Y>X,Y"),
         (["--points", ""], "points ''; expected X,Y>X,Y"),
         (["--points", "5,5>200,8"], "the point (200, 8) lies outside the face's square"),
-        (["--points", "5,5>8,8", "--name", "a=b"], "--name 'a=b'; expected a word"),
+        (["--points", "5,5>8,8", "--name", "a=b"], "--name 'a=b'; expected a short word"),
         (["--points", "5,5>8,8", "--photograph", "x.png"], "--photograph is for personalisations"),
         (["--points", "5,5>8,8", "-e", "smlie"], "did you mean 'smile'?"),
         (["--points", "5,5>8,8", "--mask", "nowhere.png"], "nowhere.png"),
@@ -77,3 +77,23 @@ def test_bad_input(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_what_is_there_is_not_overwritten(
+    job: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep = [*job, *POINTS, "--save", tmp_path / "mine", "--name"]
+    assert run(monkeypatch, *keep, "pull") == 0
+    assert run(monkeypatch, *keep, "pull") == 1
+    assert "has an edit 'pull' already" in capsys.readouterr().err
+    assert run(monkeypatch, *keep, "edited") == 1
+
+
+def test_bad_points_and_masks_are_named_before_anything_is_learned(
+    job: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (128, 128)).save(tmp_path / "black.png")
+    for arguments in (["--mask", tmp_path / "black.png", *POINTS], ["--points", "5,5>5,5"], ["--points", "5,5>500,5"]):
+        assert run(monkeypatch, *job, *arguments) == 1
+        assert "project" not in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -97,10 +97,25 @@ def test_inside_the_mask_is_the_one_picture_and_outside_the_other() -> None:
     free = np.zeros((100, 200), np.uint8)
     free[:, 50:150] = 255
     before, after = (Image.new("RGB", (200, 100), colour) for colour in ("black", "white"))
-    shown = np.asarray(_within(free, before, after))[..., 0]
+    shown = np.asarray(_within(free, before, after, 200))[..., 0]
     assert not shown[free == 0].any()
     assert (shown[:, 60:140] == 255).all()
     assert (np.diff(shown[50, 49:60].astype(int)) >= 0).all()
+
+
+def test_the_middle_of_a_small_mask_changes_fully() -> None:
+    free = np.zeros((400, 600), np.uint8)
+    free[100:106, 100:110] = 255
+    before, after = (Image.new("RGB", (600, 400), colour) for colour in ("black", "white"))
+    assert np.asarray(_within(free, before, after, 2000)).max() == 255
+
+
+def test_a_drag_needs_no_gradients_of_the_caller(pipe: PTIPipeline, ada: Personalization) -> None:
+    expected = pipe.drag(ada, MOVES, steps=3).direction.vector
+    with torch.no_grad():
+        assert torch.equal(pipe.drag(ada, MOVES, steps=3).direction.vector, expected)
+    with torch.inference_mode():
+        assert torch.equal(pipe.drag(ada, MOVES, steps=3).direction.vector, expected)
 
 
 def test_a_callback_sees_each_step(pipe: PTIPipeline, ada: Personalization) -> None:
@@ -129,7 +144,7 @@ def test_who_stays_behind_is_named(pipe: PTIPipeline, ada: Personalization, capl
     finally:
         logging.getLogger("pti_hub").removeHandler(caplog.handler)
     assert out.arrived == [False]
-    assert "the point (5, 5) stops" in caplog.text
+    assert "the point (5, 5) is " in caplog.text
 
 
 @pytest.mark.parametrize(

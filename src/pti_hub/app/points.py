@@ -12,7 +12,7 @@ from pti_hub.edits.dragging import Point
 from pti_hub.errors import InputError
 
 MOST_POINTS = 10
-"""So many points are dragged at once: each costs 0.2 s per step on a CPU, and a step can't be stopped."""
+"""Most points that are dragged at once: each costs 0.2 s per step on a CPU, and a step can't be stopped."""
 
 # Blue and orange that colour-blind people tell apart (Okabe and Ito), between a dark and a light line: one of the two
 # is seen on any skin.

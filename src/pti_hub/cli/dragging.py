@@ -14,8 +14,13 @@ from pti_hub.errors import InputError
 from pti_hub.images import STILL, load_image, save_image
 from pti_hub.personalization import CONFIG_NAME, Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, DragOutput, PTIPipeline
-from pti_hub.pipelines.dragging import Move, face_of
+from pti_hub.pipelines.dragging import Move, check_drag
 from pti_hub.storage import as_save_error, check_replaceable
+
+_TAKEN = ("aligned", "edited", "projection", "reconstruction")
+"""Pictures that pti-hub edit writes beside what it learned."""
+
+_LONGEST_NAME = 100
 
 
 @app.command()
@@ -64,7 +69,7 @@ def drag(
     pipe.parse(edits or [], [] if person is None else [person])
     home, folder = photograph, out
     if person is None:
-        home, number = photo, face_of(load_image(photo), moves) if pipe.aligns_faces and face is None else face or 0
+        home, number = photo, check_drag(pipe, load_image(photo), moves, mask, face)
         folder = out / photo.stem / str(number)
         person = pipe(photo, face=[number], seed=seed, run_folder=folder.parent).personalization
     found = pipe.drag(person, moves, photograph=home, mask=mask, edit=edits, name=name, steps=steps)
@@ -84,14 +89,17 @@ def drag(
 
 def _known(folder: Path | None, name: str) -> dict[str, Direction | LatentMapper]:
     """The edits that a folder has already; errors of the name and the folder come before the long work."""
-    if not name.isidentifier():
-        raise InputError(f"--name {name!r}; expected a word such as grin, of letters, digits and underscores")
+    if not name.isidentifier() or len(name.encode()) > _LONGEST_NAME or name in _TAKEN:
+        raise InputError(f"--name {name!r:.120}; expected a short word such as grin, and none of {', '.join(_TAKEN)}")
     if folder is None:
         return {}
     check_replaceable(folder, EDITS_NAME)
     with as_save_error(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    return load_edits(folder) if (folder / EDITS_NAME).is_file() else {}
+    known = load_edits(folder) if (folder / EDITS_NAME).is_file() else {}
+    if name in known:
+        raise InputError(f"{folder} has an edit {name!r} already; give another --name")
+    return known
 
 
 def _tell(moves: list[Move], found: DragOutput) -> None:

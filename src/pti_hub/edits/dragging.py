@@ -94,7 +94,7 @@ class Drag:
         points: Where the handles are now, in pixels of the picture.
         distances: How far they are from their targets, in pixels of a picture at 256².
         arrived: Whether each has arrived.
-        num_steps: Number of steps that were taken.
+        num_steps: Number of steps that were taken; the offset may be that of an earlier one.
     """
 
     direction: Direction
@@ -146,12 +146,13 @@ def drag(
         raise InputError(f"a latent of shape {list(ws.shape)}; expected one of finite numbers, [1, ...]")
     # Callers may have switched gradients off.
     with reused_memory(), torch.inference_mode(False), torch.enable_grad():
+        weights = {name: weight.clone() if weight.is_inference() else weight for name, weight in weights.items()}
         search = _Search(generator, weights, ws, moves, cfg)
         search.metric = latent_metric(space, preconditioner, cfg.naturalness).to(search.start)
         if mask is not None:
             search.hold(mask)
         best = search.state
-        while search.num_steps < cfg.num_steps and best.farthest > cfg.arrival:
+        while search.num_steps < cfg.num_steps and cfg.arrival < best.farthest and search.state.farthest < math.inf:
             search.step()
             if search.state.farthest < best.farthest:
                 best = search.state
@@ -177,7 +178,7 @@ def check_moves(moves: Sequence[tuple[Point, Point]], resolution: int, mask: Ten
             )
     targets: dict[Point, Point] = {}
     for handle, target in moves:
-        if math.dist(targets.setdefault(handle, target), target) > 0:
+        if math.dist(targets.setdefault((handle[0], handle[1]), target), target) > 0:
             raise InputError(f"point ({handle[0]:g}, {handle[1]:g}) is dragged to two places; give it one target")
     if all(math.dist(handle, target) == 0 for handle, target in moves):
         raise InputError("every point lies on its target; move one of them")
@@ -248,7 +249,7 @@ class _State:
 
     @property
     def farthest(self) -> float:
-        return max(self.distances)
+        return math.inf if any(math.isnan(distance) for distance in self.distances) else max(self.distances)
 
 
 class _Search:
@@ -328,8 +329,8 @@ class _Search:
         motion = PointTracker(self._maps, points).motion(self._features(self.latent(offset)), points)
         rows: list[Tensor] = []
         for i in range(_HELD):
-            signs = torch.randn(motion.shape, generator=random).to(motion)
-            rows += torch.autograd.grad(motion, [offset], signs, retain_graph=i < _HELD - 1)
+            shares = torch.randn(motion.shape, generator=random).to(motion)
+            rows += torch.autograd.grad(motion, [offset], shares, retain_graph=i < _HELD - 1)
         held = torch.stack(rows)  # [_HELD, w_dim]
         answers = held @ self.metric @ held.T
         answers += _SLACK**2 * answers.diagonal().mean() * torch.eye(len(answers), device=answers.device)

@@ -15,6 +15,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Drag, DragConfig, Edit, EditInput, drag
+from pti_hub.edits.dragging import check_moves
 from pti_hub.errors import InputError
 from pti_hub.faces import FaceAnalyzer, Placement, choose, crop_quad
 from pti_hub.generators import tuned_synthesis
@@ -34,7 +35,7 @@ _WATCHED = 256
 """Height and width of the picture that a callback gets."""
 
 _EDGE = 0.02
-"""Share of a mask's larger side over which the change fades out inside the mask."""
+"""Share of the face's side over which a change fades out inside a mask."""
 
 
 class DragOptions(TypedDict, total=False):
@@ -65,7 +66,8 @@ class DragOutput:
     """What a drag gives.
 
     Attributes:
-        image: The dragged face G(w_p + d; θ*), at the generator's resolution.
+        image: The dragged face, at the generator's resolution: G(w_p + a·d; θ*) of the edits before and of the drag;
+            outside the mask it is the face before the drag.
         photograph: The whole photograph, changed only where the face changed; `None` if no photograph was given.
         direction: The offset d of the latent as a direction: strength 1 is the whole of it.
         points: Where the handles are now, in the pixels that they were given in.
@@ -101,18 +103,20 @@ def drag_identity(
     to_outside = np.eye(2, 3) if home is None else portrait.placement.to_photograph(size)
     on_face = _on_face(moves, to_outside, size)
     free = None if mask is None else _free(mask, (size, size) if home is None else home.picture.size)
-    on_mask = None if free is None else torch.from_numpy(_warped(free, cv2.invertAffineTransform(to_outside), size) > 0)
+    free_face = None if free is None else _warped(free, cv2.invertAffineTransform(to_outside), size)
+    on_mask = None if free_face is None else torch.from_numpy(free_face > 0)
+    if on_mask is not None and not on_mask.any():
+        raise InputError("the mask is black all over the face, so nothing of it may change; paint white what may")
+    check_moves(on_face, size, on_mask)
     config = DragConfig(num_steps=options["steps"]) if "steps" in options else DragConfig()
     found, applied = drag_portrait(
         portrait, edits, on_face, options.get("name", "drag"), on_mask, config, options.get("callback_on_step_end")
     )
     _say_who_stays(moves, found)
     before, image = portrait.edited(applied)[0], portrait.edited([*applied, Edit(found.direction)])[0]
-    whole = None
-    if home is not None:
-        whole = _put_back(home, portrait, before, image, free)
-    elif free is not None:
-        image = _within(free, before, image)
+    whole = None if home is None else _put_back(home, portrait, before, image, free)
+    if free_face is not None:
+        image = _within((free_face == 255).astype(np.uint8), before, image, size)
     points = (np.column_stack([found.points, np.ones(len(found.points))]) @ to_outside.T).tolist()
     return DragOutput(image, whole, found.direction, [(x, y) for x, y in points], found.distances, found.arrived)
 
@@ -181,26 +185,48 @@ def _on_face(moves: Sequence[Move], to_outside: NDArray[Any], size: int) -> list
     return [((hx, hy), (tx, ty)) for (hx, hy), (tx, ty) in inside.tolist()]
 
 
-def face_of(picture: Image.Image, moves: Sequence[Move]) -> int:
-    """The number of the face that handles and targets lie on, before anything is learned of it.
+def check_drag(
+    components: Components, picture: Image.Image, moves: Sequence[Move], mask: ImageInput | None, face: int | None
+) -> int:
+    """Make sure that a drag is possible before the face is learned, which takes long.
+
+    Args:
+        components: The pipeline.
+        picture: The photograph.
+        moves: Handles and targets in pixels of the photograph.
+        mask: As in `DragOptions`.
+        face: Number of the face; by default the one nearest to the handles.
+
+    Returns:
+        The number of the face.
 
     Raises:
         FaceError: There is no face.
-        InputError: A point lies beside the nearest face's square.
+        InputError: A point lies beside the face's square, points contradict each other, or the mask does not fit.
     """
-    faces = FaceAnalyzer().detect(picture)
-    choose(faces, "all")
-    middle = np.mean([handle for handle, _ in moves], 0)
-    number = int(np.argmin([np.linalg.norm(face.landmarks.mean(0) - middle) for face in faces]))
-    quad = tuple((float(x), float(y)) for x, y in crop_quad(faces[number].landmarks))
-    _on_face(moves, Placement(quad, picture.size, "").to_photograph(1), 1)
-    return number
+    if mask is not None:
+        _free(mask, picture.size)
+    width, height = picture.size
+    if components.aligns_faces:
+        faces = FaceAnalyzer().detect(picture)
+        middle = np.mean([handle for handle, _ in moves], 0)
+        distances = [float(np.linalg.norm(found.landmarks.mean(0) - middle)) for found in faces]
+        (face,) = choose(faces, int(np.argmin(distances)) if face is None and faces else face or 0)
+        corners = crop_quad(faces[face].landmarks)
+    else:
+        corners = np.array([[0, 0], [0, height], [width, height], [width, 0]]) - 0.5
+    quad = tuple((float(x), float(y)) for x, y in corners)
+    size = components.generator.resolution
+    check_moves(_on_face(moves, Placement(quad, picture.size, "").to_photograph(size), size), size)
+    return face or 0
 
 
 def _free(mask: ImageInput, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Where the picture may change, 255 or 0 `[H, W]`."""
-    if isinstance(mask, (np.ndarray, Tensor)) and mask.ndim == 2:
-        mask = Image.fromarray(np.asarray(mask).astype(bool).astype(np.uint8) * 255)
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        mask = mask.detach().cpu().numpy()
+    if isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.dtype == bool:
+        mask = Image.fromarray(mask.astype(np.uint8) * 255)
     picture = load_image(mask).convert("L")
     if picture.size != size:
         raise InputError(
@@ -217,12 +243,13 @@ def _warped(picture: NDArray[Any], linear: NDArray[Any], size: int) -> NDArray[A
     return cv2.warpAffine(picture, linear, (size, size), flags=cv2.INTER_LINEAR)
 
 
-def _within(free: NDArray[np.uint8], before: Image.Image, after: Image.Image) -> Image.Image:
-    """The picture after, where it may change, and the one before elsewhere, bit for bit."""
+def _within(free: NDArray[np.uint8], before: Image.Image, after: Image.Image, side: float) -> Image.Image:
+    """The picture after, where it may change, and the one before elsewhere, bit for bit; `side` is the face's."""
     inside = cv2.distanceTransform(cv2.copyMakeBorder(free, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 5)[
         1:-1, 1:-1
     ]
-    share = np.clip(inside / (_EDGE * max(free.shape)), 0, 1)
+    # The middle of a small mask changes fully, too.
+    share = np.clip(inside / max(1.0, min(_EDGE * side, float(inside.max()) / 2)), 0, 1)
     return Image.composite(after, before, Image.fromarray(np.floor(255 * share).astype(np.uint8)))
 
 
@@ -230,7 +257,9 @@ def _put_back(
     home: Photograph, portrait: Portrait, before: Image.Image, after: Image.Image, free: NDArray[np.uint8] | None
 ) -> Image.Image:
     whole = put_back(home, [(portrait, after)])
-    return whole if free is None else _within(free, put_back(home, [(portrait, before)]), whole)
+    if free is None:
+        return whole
+    return _within(free, put_back(home, [(portrait, before)]), whole, portrait.placement.side)
 
 
 def _watched(
@@ -251,12 +280,10 @@ def _watched(
 
 
 def _say_who_stays(moves: Sequence[Move], found: Drag) -> None:
-    late = [
-        (move, left) for move, left, arrived in zip(moves, found.distances, found.arrived, strict=True) if not arrived
-    ]
-    for ((x, y), _), left in late:
-        get_logger(__name__).warning(
-            f"the point ({x:g}, {y:g}) stops {left:.1f} px before its target, in pixels of the face at 256²: the face "
-            "goes no further with the others where they are",
-            extra={"plain": "a point goes no further on this face"},
-        )
+    for ((x, y), _), left, arrived in zip(moves, found.distances, found.arrived, strict=True):
+        if not arrived:
+            get_logger(__name__).warning(
+                f"the point ({x:g}, {y:g}) is {left:.1f} px from its target after {found.num_steps} steps, "
+                "in pixels of the face at 256²",
+                extra={"plain": "a point has not arrived"},
+            )

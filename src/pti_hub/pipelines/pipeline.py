@@ -213,7 +213,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             **options: `photograph`, `mask`, `edit`, `steps` and others; see `pti_hub.pipelines.DragOptions`.
 
         Returns:
-            The pictures, where the points are now, and the change as a `Direction`, for anybody: `(direction, 0.5)`.
+            The pictures, where the points are now, and the change as a `Direction`, an edit for any face.
 
         Raises:
             InputError: No such identity; points outside the face or the mask, or contradicting each other.

@@ -14,9 +14,9 @@ from pti_hub.optim import StepCallback, process_state
 StepEndCallback = Callable[[int, dict[str, Any]], None]
 """Called with the number of the step and `{"stage": …, "lpips": …}`, numbers on the CPU.
 
-The stages `"project"` and `"tune"` add `"picture"`: what the generator painted in this step, `[1, 3, r, r]` in about
-[-1, 1], float32 or bfloat16, on its device; r can be less than the generator's resolution. A step on several
-photographs has the last one's.
+The stage `"drag"` gives `"distance"` in place of `"lpips"`. It, `"project"` and `"tune"` add `"picture"`: what the
+generator painted in this step, `[1, 3, r, r]` in about [-1, 1], float32 or bfloat16, on its device. There r can be less
+than the generator's resolution. A step on several photographs has the last one's.
 """
 
 
