@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
-from pti_hub.edits import load_edits
+from pti_hub.edits import Direction, LatentMapper, load_edits
+from pti_hub.edits.catalogue import CONFIG_NAME
 from pti_hub.edits.learning import DEFAULT_TEXT_MODEL
 from pti_hub.errors import printable
+from pti_hub.images import STILL
 from pti_hub.pipelines import PRESETS, PTIPipeline
+from pti_hub.storage import check_replaceable
 
 app = typer.Typer(
     help="Personalise a StyleGAN to a photograph and edit it.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -39,6 +42,21 @@ def add_edits(pipe: PTIPipeline, folders: Sequence[Path] | None, text_model: str
     for folder in folders or []:
         pipe.edits |= load_edits(folder)
     pipe.text_model = text_model or pipe.text_model
+
+
+def edits_in(folder: Path) -> dict[str, Direction | LatentMapper]:
+    """The edits of a folder that one more is to be added to; none if it is new.
+
+    Raises:
+        InputError: The folder holds something else.
+    """
+    check_replaceable(folder, CONFIG_NAME)
+    return load_edits(folder) if (folder / CONFIG_NAME).is_file() else {}
+
+
+def picture_suffix(photo: Path) -> str:
+    """The suffix of what is written for a photograph; formats that can't be written become PNG."""
+    return photo.suffix if photo.suffix.lower() in STILL else ".png"
 
 
 def echo_untrusted(text: str) -> None:

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pti_hub.cli.app import Device, Edits, Model, Preset, Seed, TextModel, add_edits, app
-from pti_hub.edits import Direction, LatentMapper, load_edits, parse_moves, save_edits
-from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
+from pti_hub.cli.app import Device, Edits, Model, Preset, Seed, TextModel, add_edits, app, edits_in, picture_suffix
+from pti_hub.edits import Direction, LatentMapper, parse_moves, save_edits
 from pti_hub.errors import InputError
-from pti_hub.images import STILL, load_image, save_image
+from pti_hub.images import load_image, save_image
 from pti_hub.personalization import CONFIG_NAME, Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, DragOutput, PTIPipeline
 from pti_hub.pipelines.dragging import Move, check_drag
-from pti_hub.storage import as_save_error, check_replaceable
+from pti_hub.storage import as_save_error
 
 _TAKEN = ("aligned", "edited", "projection", "reconstruction")
 """Pictures that pti-hub edit writes beside what it learned."""
@@ -76,7 +75,7 @@ def drag(
     with as_save_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if found.photograph is not None and home is not None:
-        path = out / f"{home.stem}_{name}{home.suffix if home.suffix.lower() in STILL else '.png'}"
+        path = out / f"{home.stem}_{name}{picture_suffix(home)}"
         save_image(found.photograph, path)
         typer.echo(f"{path}")
     save_image(found.image, folder / f"{name}.png")
@@ -93,10 +92,9 @@ def _known(folder: Path | None, name: str) -> dict[str, Direction | LatentMapper
         raise InputError(f"--name {name!r:.120}; expected a short word such as grin, and none of {', '.join(_TAKEN)}")
     if folder is None:
         return {}
-    check_replaceable(folder, EDITS_NAME)
+    known = edits_in(folder)
     with as_save_error(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    known = load_edits(folder) if (folder / EDITS_NAME).is_file() else {}
     if name in known:
         raise InputError(f"{folder} has an edit {name!r} already; give another --name")
     return known

@@ -14,10 +14,22 @@ from typing import Annotated, Any, Literal
 import typer
 from tqdm.auto import tqdm
 
-from pti_hub.cli.app import Align, Device, Edits, Model, Preset, Seed, TextModel, add_edits, app, format_metrics
+from pti_hub.cli.app import (
+    Align,
+    Device,
+    Edits,
+    Model,
+    Preset,
+    Seed,
+    TextModel,
+    add_edits,
+    app,
+    format_metrics,
+    picture_suffix,
+)
 from pti_hub.errors import InputError, one_line
 from pti_hub.faces import FaceAnalyzer, choose, draw_numbers
-from pti_hub.images import PICTURE_SUFFIXES, STILL, find_pictures, load_image, save_image
+from pti_hub.images import PICTURE_SUFFIXES, find_pictures, load_image, save_image
 from pti_hub.logging import get_logger
 from pti_hub.personalization import CONFIG_NAME, Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
@@ -118,7 +130,7 @@ def faces(
     ] = None,
 ) -> None:
     """Find the faces in a photograph, and draw on it the numbers that edit --face takes."""
-    path = out or Path("outputs") / f"{photo.stem}_faces{_suffix(photo)}"
+    path = out or Path("outputs") / f"{photo.stem}_faces{picture_suffix(photo)}"
     picture = load_image(photo)
     found = FaceAnalyzer().detect(picture)
     choose(found, "all")
@@ -222,11 +234,6 @@ def _by_face(edits: Sequence[str]) -> list[str] | dict[int | str, list[str]]:
     return by_face
 
 
-def _suffix(photo: Path) -> str:
-    """The suffix of what is written for a photograph; formats that can't be written become PNG."""
-    return photo.suffix if photo.suffix.lower() in STILL else ".png"
-
-
 def _edited_name(photo: Path, edits: Sequence[str], faces: list[int] | Literal["all"] | None = None) -> str:
     """`photo_smile_age-2.jpg` for photo.jpg with `smile` and `age=-2`; chosen faces follow the photograph's name."""
     chosen = ["-".join(map(str, faces))] if isinstance(faces, list) else []
@@ -237,7 +244,7 @@ def _edited_name(photo: Path, edits: Sequence[str], faces: list[int] | Literal["
     if len(name.encode()) > _LONGEST_NAME:
         digest = hashlib.sha256("\n".join(edits).encode()).hexdigest()[:8]
         name = f"{name.encode()[: _LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
-    return f"{name}{_suffix(photo)}"
+    return f"{name}{picture_suffix(photo)}"
 
 
 def _folder_names(photos: Sequence[Path]) -> list[str]:

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pti_hub.cli.app import Device, Model, Run, TextModel, add_edits, app, echo_untrusted
-from pti_hub.edits import Direction, LatentMapper, load_edits, save_edits
-from pti_hub.edits.catalogue import CONFIG_NAME, check_mapper_name
+from pti_hub.cli.app import Device, Model, Run, TextModel, add_edits, app, echo_untrusted, edits_in
+from pti_hub.edits import Direction, LatentMapper, save_edits
+from pti_hub.edits.catalogue import check_mapper_name
 from pti_hub.edits.learning import LatentOptimizationConfig, MapperTrainingConfig
 from pti_hub.errors import InputError
 from pti_hub.personalization import Personalization
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
 from pti_hub.pipelines.learning import learn_from_examples, optimize_words, train_mapper_for_words
-from pti_hub.storage import as_save_error, check_replaceable
+from pti_hub.storage import as_save_error
 
 
 @app.command("learn-edit")
@@ -60,8 +60,7 @@ def learn_edit(
     config = _config(words, optimize is not None, per_layer, mapper, steps, run)
     if mapper:
         check_mapper_name(name)
-    check_replaceable(folder, CONFIG_NAME)
-    known = load_edits(folder) if (folder / CONFIG_NAME).is_file() else {}
+    known = edits_in(folder)
     person = None if optimize is None else Personalization.from_pretrained(optimize)
     pipe = PTIPipeline.from_pretrained(model, device=device)
     add_edits(pipe, None, text_model)

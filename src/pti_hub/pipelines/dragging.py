@@ -19,7 +19,7 @@ from pti_hub.edits.dragging import check_moves
 from pti_hub.errors import InputError
 from pti_hub.faces import FaceAnalyzer, Placement, choose, crop_quad
 from pti_hub.generators import tuned_synthesis
-from pti_hub.images import ImageInput, Photograph, load_image, read_photograph
+from pti_hub.images import ImageInput, load_image, read_photograph
 from pti_hub.logging import get_logger
 from pti_hub.optim import StepCallback, mixed_precision
 from pti_hub.personalization import Personalization
@@ -113,9 +113,12 @@ def drag_identity(
         portrait, edits, on_face, options.get("name", "drag"), on_mask, config, options.get("callback_on_step_end")
     )
     _say_who_stays(moves, found)
-    before, image = portrait.edited(applied)[0], portrait.edited([*applied, Edit(found.direction)])[0]
-    whole = None if home is None else _put_back(home, portrait, before, image, free)
-    if free_face is not None:
+    image = portrait.edited([*applied, Edit(found.direction)])[0]
+    whole = None if home is None else put_back(home, [(portrait, image)])
+    if free is not None and free_face is not None:
+        before = portrait.edited(applied)[0]
+        if home is not None and whole is not None:
+            whole = _within(free, put_back(home, [(portrait, before)]), whole, portrait.placement.side)
         image = _within((free_face == 255).astype(np.uint8), before, image, size)
     points = (np.column_stack([found.points, np.ones(len(found.points))]) @ to_outside.T).tolist()
     return DragOutput(image, whole, found.direction, [(x, y) for x, y in points], found.distances, found.arrived)
@@ -251,15 +254,6 @@ def _within(free: NDArray[np.uint8], before: Image.Image, after: Image.Image, si
     # The middle of a small mask changes fully, too.
     share = np.clip(inside / max(1.0, min(_EDGE * side, float(inside.max()) / 2)), 0, 1)
     return Image.composite(after, before, Image.fromarray(np.floor(255 * share).astype(np.uint8)))
-
-
-def _put_back(
-    home: Photograph, portrait: Portrait, before: Image.Image, after: Image.Image, free: NDArray[np.uint8] | None
-) -> Image.Image:
-    whole = put_back(home, [(portrait, after)])
-    if free is None:
-        return whole
-    return _within(free, put_back(home, [(portrait, before)]), whole, portrait.placement.side)
 
 
 def _watched(

@@ -25,9 +25,8 @@ from pti_hub.pipelines.inputs import Target, name_photographs, read_face, read_t
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
 from pti_hub.pipelines.output import PTIOutput
-from pti_hub.pipelines.portraits import Portrait, put_back
+from pti_hub.pipelines.portraits import Portrait, put_back, render_identities, walk
 from pti_hub.pipelines.progress import Progress, StepEndCallback
-from pti_hub.pipelines.rendering import render_identities, walk
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
 from pti_hub.pipelines.scenes import SUBJECT, EditsByFace, ImageOrIdentity, read_scenes, run_folder_of
 from pti_hub.projectors import Projection

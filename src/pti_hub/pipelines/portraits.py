@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pti_hub.edits import AnyEdit, AppliedEdit
+from pti_hub.edits import AnyEdit, AppliedEdit, EditInput, YawEdit
+from pti_hub.errors import InputError
 from pti_hub.faces import Compositor, Placement, find_occluders
 from pti_hub.images import Photograph
 from pti_hub.logging import get_logger
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines.components import Components
+from pti_hub.pipelines.identities import require_identities
 from pti_hub.pipelines.rendering import apply_edits, render
 
 
@@ -108,3 +111,26 @@ def put_back(photograph: Photograph, faces: Sequence[tuple[Portrait, Image.Image
             quad, r = portrait.placement.quad, portrait.reconstruction
             picture = Compositor(picture, quad, r, portrait.occluded)(edited)
     return photograph.with_edit(picture)
+
+
+def render_identities(
+    components: Components, identity: Personalization | str, edit: EditInput | None
+) -> list[Image.Image]:
+    """One picture per pivot; see `PTIPipeline.edit`."""
+    edits = components.parse(edit, [identity] if isinstance(identity, Personalization) else [])
+    person = require_identities(components, identity)
+    return [Portrait(components, person.personalization, name).edited(edits)[0] for name in person.names]
+
+
+def walk(
+    components: Components, identity: Personalization | str, direction: EditInput, strengths: Sequence[float]
+) -> list[Image.Image]:
+    """Pictures at several strengths of an edit, each a factor on its own; see `PTIPipeline.walk`."""
+    edits = components.parse(direction, [identity] if isinstance(identity, Personalization) else [])
+    person = require_identities(components, identity)
+    edit = edits[0] if len(edits) == 1 else None
+    if len(person.names) != 1 or edit is None or isinstance(edit, YawEdit):
+        raise InputError(f"{', '.join(person.names)} along {direction!r}; expected one identity and one direction")
+    portrait = Portrait(components, person.personalization, person.names[0])
+    steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
+    return [portrait.edited([step])[0] for step in steps]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -10,16 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, EditInput, MeasuredEdit, StyleEdit, YawEdit
-from pti_hub.errors import FaceError, InputError
+from pti_hub.edits import AnyEdit, AppliedEdit, Direction, Edit, MeasuredEdit, StyleEdit, YawEdit
+from pti_hub.errors import FaceError
 from pti_hub.faces import MEASURES, Measure
 from pti_hub.generators import Generator, broadcast_ws, tuned_synthesis
 from pti_hub.images import to_pil
 from pti_hub.logging import get_logger
 from pti_hub.optim import mixed_precision, reused_memory
-from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines.components import Components, Measurements
-from pti_hub.pipelines.identities import require_identities
 from pti_hub.storage import tensor_digest
 
 
@@ -113,34 +110,3 @@ def measure(
     except FaceError as error:
         message = f"no face is left to measure at strength {strength:g} of {direction.name!r}; turn it less"
         raise FaceError(message) from error
-
-
-def render_identities(
-    components: Components, identity: Personalization | str, edit: EditInput | None
-) -> list[Image.Image]:
-    """One picture per pivot; see `PTIPipeline.edit`."""
-    edits = components.parse(edit, [identity] if isinstance(identity, Personalization) else [])
-    person = require_identities(components, identity)
-    weights = add_deltas(components.generator, person.personalization.deltas)
-    known = components.measurements(person.personalization)
-    pivots = [person.personalization.pivots[name][None].to(components.device) for name in person.names]
-    edited = [apply_edits(components, weights, pivot, edits, known)[:2] for pivot in pivots]
-    return [render(components.generator, *weights_and_ws) for weights_and_ws in edited]
-
-
-def walk(
-    components: Components, identity: Personalization | str, direction: EditInput, strengths: Sequence[float]
-) -> list[Image.Image]:
-    """Pictures at several strengths of an edit, each a factor on its own; see `PTIPipeline.walk`."""
-    edits = components.parse(direction, [identity] if isinstance(identity, Personalization) else [])
-    person = require_identities(components, identity)
-    edit = edits[0] if len(edits) == 1 else None
-    if len(person.names) != 1 or edit is None or isinstance(edit, YawEdit):
-        raise InputError(f"{', '.join(person.names)} along {direction!r}; expected one identity and one direction")
-    (name,) = person.names
-    weights = add_deltas(components.generator, person.personalization.deltas)
-    known = components.measurements(person.personalization)
-    pivot = person.personalization.pivots[name][None].to(components.device)
-    steps = [dataclasses.replace(edit, strength=edit.strength * strength) for strength in strengths]
-    edited = [apply_edits(components, weights, pivot, [step], known)[:2] for step in steps]
-    return [render(components.generator, *weights_and_ws) for weights_and_ws in edited]
