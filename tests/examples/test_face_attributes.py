@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from support.places import EXAMPLES
@@ -272,6 +272,7 @@ def test_a_box_over_the_border_is_cut_there() -> None:
     assert (face == 255).all()
 
 
+@example([0.0, 0.0, 1.0, 204.0])  # a strip one pixel wide
 @given(st.lists(st.floats(-500, 1500), min_size=4, max_size=4))
 def test_any_landmarks_give_a_face_or_an_input_error(corners: list[float]) -> None:
     image = Image.new("RGB", (640, 480))
