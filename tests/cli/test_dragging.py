@@ -14,7 +14,7 @@ from pti_hub import Personalization, PTIPipeline
 from pti_hub.edits import load_edits
 from pti_hub.images import to_pil
 
-POINTS = ["--points", "53.5,77.5>61.5,77.5; 77,53>77,53"]
+POINTS = ["--points", "53.5,77.5>53.5,81.5; 77,53>77,53"]
 
 
 @pytest.fixture

@@ -147,6 +147,19 @@ def test_no_step_is_longer_than_allowed() -> None:
         assert 0 < (after - before)[0, 0].norm() <= 0.05 * float(case.generator.w_std) * 1.001
 
 
+def test_a_drag_goes_no_farther_than_allowed_and_ends_there() -> None:
+    case = stylegan2_case()
+    far: Moves = [((26.5, 38.5), (50.0, 50.0))]
+    latents = []
+    config = deep(longest=0.1, num_steps=40)
+    done = case.drag(far, config=config, on_step=lambda _, metrics: latents.append(metrics["ws"]))
+    start = broadcast_ws(case.generator, case.w)
+    most = max(float((ws - start).norm(dim=-1).max()) for ws in latents)
+    assert most == pytest.approx(0.1 * float(case.generator.w_std), rel=1e-3)
+    assert done.arrived == [False]
+    assert done.num_steps < 40
+
+
 @pytest.mark.parametrize("num_steps", [1, 3])
 def test_a_drag_takes_no_more_steps_than_allowed(num_steps: int) -> None:
     far: Moves = [((10.0, 10.0), (50.0, 50.0))]

@@ -93,6 +93,7 @@ def test_what_is_just_allowed() -> None:
         ({"step_length": -1.0}, "step_length=-1.0; expected a number above zero"),
         ({"search_radius": math.inf}, "search_radius=inf; expected a number above zero"),
         ({"latent_step": math.nan}, "latent_step=nan; expected a number above zero"),
+        ({"longest": 0.0}, "longest=0.0; expected a number above zero"),
         ({"error": 0}, "error=0; expected a number above zero"),
         ({"least_error": "small"}, "least_error='small'; expected a number above zero"),
         ({"naturalness": -0.1}, "naturalness=-0.1; expected a number of zero or more"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pti_hub.edits.tracking import PointTracker
+from pti_hub.edits.tracking import NEIGHBOURHOOD, PointTracker
 
 SIZE = 32
 
@@ -66,6 +66,26 @@ def test_a_point_is_sought_within_the_radius_alone(x: int, y: int, radius: int, 
     tracker = PointTracker(field(STILL), points)
     found = tracker.find(field(torch.tensor([across, down])), points, radius)
     assert (found - points).abs().max() <= radius
+
+
+def test_a_copy_of_a_point_without_its_surroundings_is_not_the_point() -> None:
+    points, shift = torch.tensor([[14.0, 16.0]]), torch.tensor([2.0, 0.0])
+    still, moved = field(STILL), field(shift)
+    # The point grows anew 4 px to the left, in every detail, and loses some where it really is.
+    for was, now in zip(still, moved, strict=True):
+        scale = was.shape[-1] / SIZE
+        (x, y), to_left = ((points[0] + 0.5) * scale - 0.5).tolist(), round(4 * scale)
+        rows, columns = (slice(math.floor(c) - 1, math.ceil(c) + 2) for c in (y, x))
+        now[..., rows, columns.start + to_left // 2 : columns.stop + to_left // 2] *= 0.9
+        now[..., rows, columns.start - to_left : columns.stop - to_left] = was[..., rows, columns]
+    tracker = PointTracker(still, points)
+    copy, place = torch.tensor([[10.0, 16.0]]), points + shift
+    near = [
+        (tracker.patches(moved, p, NEIGHBOURHOOD) - tracker.patches(still, points, NEIGHBOURHOOD))
+        for p in (copy, place)
+    ]
+    assert near[0].norm() < near[1].norm()
+    assert (tracker.find(moved, points, 6) - place).norm() < 1.5
 
 
 def test_a_point_is_sought_around_the_guess() -> None:
@@ -127,7 +147,7 @@ def test_maps_of_two_sizes_lie_over_the_same_picture() -> None:
         ramps.append(torch.stack([place.expand(size, size), place[:, None].expand(size, size)])[None])
     points = torch.tensor([[10.0, 20.0], [7.25, 9.5], [24.0, 3.5]])
     tracker = PointTracker(ramps, points)
-    coarse, fine = tracker.patches(ramps, points).reshape(3, 2, 9, 2).unbind(1)
+    coarse, fine = tracker.patches(ramps, points, NEIGHBOURHOOD).reshape(3, 2, 9, 2).unbind(1)
     for patches, gain, size in zip((coarse, fine), tracker.gains, (16, SIZE), strict=True):
         # Right of the centre is a pixel of that map further, and so is below.
         places = patches / gain

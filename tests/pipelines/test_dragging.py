@@ -87,7 +87,7 @@ def test_a_mask_keeps_the_rest_to_the_bit(pipe: PTIPipeline, picture: Image.Imag
     # Four columns at the border are held, which leaves the points their way.
     of_face = np.ones((64, 64), bool)
     of_face[:, 60:] = False
-    found = pipe.drag(ada, MOVES, mask=of_face)
+    found = pipe.drag(ada, [((26.5, 38.5), (28.5, 38.5))], mask=of_face)
     assert found.direction.vector.any()
     assert changed(found.image, pipe.edit(ada)[0])[of_face].any()
     assert not changed(found.image, pipe.edit(ada)[0])[~of_face].any()

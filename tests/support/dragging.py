@@ -70,8 +70,8 @@ def stylegan3_case() -> Case:
 
 
 def deep(**settings: Any) -> DragConfig:
-    """Hyper-parameters for networks so shallow that a third of the layers shapes next to nothing."""
-    return DragConfig(shaping=0.85, naturalness=10.0, **settings)
+    """Hyper-parameters for networks so shallow that a third of the layers shapes next to nothing, and so small."""
+    return DragConfig(**{"shaping": 0.85, "naturalness": 10.0, "longest": 3.0, "search_radius": 10.0} | settings)
 
 
 def lengths(moves: Moves) -> list[float]:

@@ -44,6 +44,8 @@ _FEATURES = (64, 128)
 _HELD_POINTS, _HELD = 400, 64
 # What a held combination may still change, as a share of what it would change.
 _SLACK = 0.1
+# Steps without any gain after which a face goes no further; it takes four until the least error is allowed.
+_PATIENCE = 6
 # Share of the distance that is left after a step, above which the step was too slow.
 _TOO_SLOW = 0.9
 
@@ -58,6 +60,7 @@ class DragConfig:
         step_length: Most that a handle is to move per step.
         search_radius: How far from where it is expected a handle is sought.
         latent_step: Most that the latent moves per step, in units of `w_std`.
+        longest: Most that the latent moves on the whole, in units of `w_std`. Farther off, tuned faces fall apart.
         error: ρ, the error that is allowed at first.
         least_error: What ρ shrinks to, by halves, whenever the handles come no nearer.
         naturalness: How much a change of the picture counts beside a change of the latent, where there is a
@@ -69,16 +72,17 @@ class DragConfig:
     num_steps: int = 20
     arrival: float = 1.5
     step_length: float = 6.0
-    search_radius: float = 10.0
+    search_radius: float = 14.0
     latent_step: float = 0.15
+    longest: float = 0.5
     error: float = 2.0
     least_error: float = 0.2
     naturalness: float = 30.0
     shaping: float = 1 / 3
 
     def __post_init__(self) -> None:
-        positive = ("num_steps", "arrival", "step_length", "search_radius", "latent_step", "error", "least_error")
-        check_hyper_parameters(self, (*positive, "shaping"))
+        positive = ("num_steps", "arrival", "step_length", "search_radius", "latent_step", "longest", "error")
+        check_hyper_parameters(self, (*positive, "least_error", "shaping"))
         if self.shaping > 1:
             raise InputError(f"DragConfig: shaping={self.shaping!r}; expected a share of the layers, at most 1")
         if self.least_error > self.error:
@@ -152,10 +156,17 @@ def drag(
         if mask is not None:
             search.hold(mask)
         best = search.state
-        while search.num_steps < cfg.num_steps and cfg.arrival < best.farthest and search.state.farthest < math.inf:
+        without_gain = 0
+        while (
+            search.num_steps < cfg.num_steps
+            and without_gain < _PATIENCE
+            and cfg.arrival < best.farthest
+            and search.state.farthest < math.inf
+        ):
             search.step()
+            without_gain += 1
             if search.state.farthest < best.farthest:
-                best = search.state
+                best, without_gain = search.state, 0
             if on_step is not None:
                 metrics = {"distance": torch.tensor(search.state.farthest), "ws": search.latent(search.state.offset)}
                 on_step(search.num_steps - 1, metrics)
@@ -301,7 +312,9 @@ class _Search:
         answers = jacobian @ self.metric @ jacobian.T
         answers += self._error**2 * torch.eye(len(answers), device=answers.device)
         wanted = self.metric @ (jacobian.T @ torch.linalg.solve(answers, way + jacobian @ now.offset))
-        change = _shortened(wanted - now.offset, cfg.latent_step * float(self._generator.w_std))
+        w_std = float(self._generator.w_std)
+        change = _shortened(wanted - now.offset, cfg.latent_step * w_std)
+        change = _shortened(now.offset + change, cfg.longest * w_std) - now.offset
         # 3. Where the handles really are then.
         guesses = now.points + (jacobian @ change).reshape(-1, 2)
         offset = now.offset + change

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_OFFSETS = torch.tensor([[x, y] for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])
-"""The 3x3 neighbourhood of a point: what is compared, in pixels of each feature map."""
+
+def _grid(reach: int, spacing: int) -> Tensor:
+    steps = torch.arange(-reach, reach + 1) * float(spacing)
+    down, across = torch.meshgrid(steps, steps, indexing="ij")
+    return torch.stack([across.flatten(), down.flatten()], 1)
+
+
+# What is compared, in pixels of each feature map: a point's neighbourhood, and where the largest map has 128², its
+# surroundings. On smaller maps these are as large a part of the picture.
+NEIGHBOURHOOD, SURROUNDINGS = _grid(1, 1), _grid(3, 2) / 128
+
+_REFINEMENT = 2
+"""How far from the place whose surroundings fit best a point is sought, in pixels of the largest feature map."""
 
 _FLAT = 1e-3
 """Share of its own gradients that is added to a point's structure tensor, for places without an edge or a corner."""
@@ -30,11 +42,16 @@ class PointTracker:
         lengths = [m.float().square().mean().sqrt() * m.shape[1] ** 0.5 for m in maps]
         self.gains = [length.clamp_min(1e-12).reciprocal() for length in lengths]
         self.size = maps[-1].shape[-1]
-        self._offsets = _OFFSETS.to(points)
-        self._templates = self.patches(maps, points)  # [N, D]
+        self._surroundings = SURROUNDINGS * self.size
+        self._at_first = maps, points
 
-    def patches(self, maps: Sequence[Tensor], points: Tensor) -> Tensor:
-        """What the neighbourhood of each point looks like: `[N, D]` for points `[N, 2]`.
+    @functools.cached_property
+    def _templates(self) -> tuple[Tensor, Tensor]:
+        """What the surroundings and the neighbourhood of each point looked like at first, `[N, D]` each."""
+        return self.patches(*self._at_first, self._surroundings), self.patches(*self._at_first, NEIGHBOURHOOD)
+
+    def patches(self, maps: Sequence[Tensor], points: Tensor, offsets: Tensor) -> Tensor:
+        """What lies at offsets `[K, 2]` from each point, in pixels of each map: `[N, D]` for points `[N, 2]`.
 
         The maps may be fewer than at first: the smallest ones, in the same order.
         """
@@ -42,9 +59,9 @@ class PointTracker:
         for features, gain in zip(maps, self.gains, strict=False):
             size = features.shape[-1]
             centres = (points + 0.5) * (size / self.size) - 0.5
-            places = (centres[:, None] + self._offsets).reshape(1, 1, -1, 2)
+            places = (centres[:, None] + offsets.to(points)).reshape(1, 1, -1, 2)
             grid = (places + 0.5) * (2 / size) - 1
-            found = F.grid_sample(features.float(), grid, align_corners=False, padding_mode="border")  # [1, C, 1, 9N]
+            found = F.grid_sample(features.float(), grid, align_corners=False, padding_mode="border")  # [1, C, 1, N·K]
             parts.append(gain * found[0, :, 0].T.reshape(len(points), -1))
         return torch.cat(parts, 1)
 
@@ -53,22 +70,24 @@ class PointTracker:
 
         What a point looks like stays the same while it moves, hence u = -(∇F ∇Fᵀ)⁻¹ ∇F dF (Lucas and Kanade 1981).
         """
+        near = functools.partial(self.patches, maps, offsets=NEIGHBOURHOOD)
         with torch.no_grad():
             across, down = torch.eye(2, device=points.device)
-            slopes = torch.stack(
-                [self.patches(maps, points + axis) - self.patches(maps, points - axis) for axis in (across, down)], 1
-            )  # [N, 2, D]
+            slopes = torch.stack([near(points + axis) - near(points - axis) for axis in (across, down)], 1)  # [N, 2, D]
             slopes = slopes / 2
             structure = slopes @ slopes.mT  # [N, 2, 2]
             floor = _FLAT * structure.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
             structure = structure + floor[:, None, None] * torch.eye(2, device=points.device)
             follow = -torch.linalg.solve(structure, slopes)
-        patches = self.patches(maps, points)
+        patches = near(points)
         return (follow * (patches - patches.detach())[:, None]).sum(-1)
 
     @torch.no_grad()
     def find(self, maps: Sequence[Tensor], guesses: Tensor, radius: int) -> Tensor:
         """Where the points are now.
+
+        A picture can grow a second tip of the nose where the first one is to be. So the place whose surroundings look
+        most as they did comes first, and the point itself is sought near it.
 
         Args:
             maps: Features of the changed picture.
@@ -78,19 +97,22 @@ class PointTracker:
         Returns:
             `[N, 2]`, to fractions of a pixel.
         """
-        steps = torch.arange(-radius, radius + 1, device=guesses.device).to(guesses)
-        down, across = torch.meshgrid(steps, steps, indexing="ij")
-        window = torch.stack([across.flatten(), down.flatten()], 1)
+        last = min(_REFINEMENT, radius)
         found = []
-        for guess, template in zip(guesses, self._templates, strict=True):
-            candidates = guess.round() + window
-            errors = (self.patches(maps, candidates) - template).square().sum(1).reshape(len(steps), -1)
-            best = int(errors.argmin())
-            row, column = divmod(best, len(steps))
-            found.append(
-                candidates[best] + torch.stack([_vertex(errors[row], column), _vertex(errors[:, column], row)])
-            )
+        for guess, far, near in zip(guesses, *self._templates, strict=True):
+            place, _ = self._closest(maps, guess.round(), radius - last, self._surroundings, far)
+            place, errors = self._closest(maps, place, last, NEIGHBOURHOOD, near)
+            row, column = divmod(int(errors.argmin()), len(errors))
+            found.append(place + torch.stack([_vertex(errors[row], column), _vertex(errors[:, column], row)]))
         return torch.stack(found).clamp(-0.5, self.size - 0.5)
+
+    def _closest(
+        self, maps: Sequence[Tensor], middle: Tensor, radius: int, offsets: Tensor, template: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The place `[2]` in a window that looks most like a template, and the errors `[rows, columns]` there."""
+        candidates = middle + _grid(radius, 1).to(middle)
+        errors = (self.patches(maps, candidates, offsets) - template).square().sum(1)
+        return candidates[int(errors.argmin())], errors.reshape(2 * radius + 1, -1)
 
 
 def _vertex(errors: Tensor, i: int) -> Tensor:

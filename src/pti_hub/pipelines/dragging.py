@@ -277,7 +277,7 @@ def _say_who_stays(moves: Sequence[Move], found: Drag) -> None:
     for ((x, y), _), left, arrived in zip(moves, found.distances, found.arrived, strict=True):
         if not arrived:
             get_logger(__name__).warning(
-                f"the point ({x:g}, {y:g}) is {left:.1f} px from its target after {found.num_steps} steps, "
-                "in pixels of the face at 256²",
+                f"the point ({x:g}, {y:g}) is {left:.1f} px from its target, in pixels of the face at 256²; "
+                f"in {found.num_steps} steps this face went no further",
                 extra={"plain": "a point has not arrived"},
             )
