@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
@@ -119,7 +120,7 @@ def tuned_synthesis(generator: Generator, weights: Mapping[str, Tensor], ws: Ten
         Picture `[B, 3, R, R]`.
     """
     assert isinstance(generator, nn.Module)
-    picture: Tensor = torch.func.functional_call(generator, dict(weights), (ws,), kwargs)
+    picture: Tensor = _with_weights(generator, weights)(ws, **kwargs)
     return picture
 
 
@@ -128,20 +129,21 @@ def tuned_features(
 ) -> list[Tensor]:
     """`Generator.features` with some weights replaced, as in `tuned_synthesis`."""
     assert isinstance(generator, nn.Module)
-    named = {f"generator.{name}": weight for name, weight in weights.items()}
-    features: list[Tensor] = torch.func.functional_call(_Features(generator), named, (ws, resolutions))
-    return features
+    return cast("Generator", _with_weights(generator, weights)).features(ws, resolutions)
 
 
-class _Features(nn.Module):
-    """A generator whose call gives its features: weights are replaced for calls alone."""
+def _with_weights(network: nn.Module, weights: Mapping[str, Tensor], prefix: str = "") -> nn.Module:
+    """The network with some weights replaced; all other tensors are shared with it.
 
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, ws: Tensor, resolutions: Sequence[int]) -> list[Tensor]:
-        return cast("Generator", self.generator).features(ws, resolutions)
+    `torch.func.functional_call` changes the network itself for the time of the call, which other threads would see.
+    """
+    twin = copy.copy(network)
+    twin._parameters = {name: weights.get(prefix + name, own) for name, own in network._parameters.items()}  # type: ignore[misc]
+    twin._modules = {
+        name: None if child is None else _with_weights(child, weights, f"{prefix}{name}.")
+        for name, child in network._modules.items()
+    }
+    return twin
 
 
 def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
