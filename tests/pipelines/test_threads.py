@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pti_hub import Personalization, PTIPipeline
+from pti_hub import PTIPipeline
 from pti_hub.images import to_pil
 
 
