@@ -63,6 +63,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     """Hang up after so many bytes of what is sent or received."""
+    damage: bool = False
+    """Send another last byte than there is."""
     kill: bool = False
     """Then the server is gone, with all its connections, until it is started again."""
 
@@ -134,11 +136,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self) -> None:
         parts = urlsplit(self.path)
         path, self.query = unquote(parts.path), parse_qs(parts.query)
-        line, self.cut = f"{self.command} {path}", None
+        line, self.cut, self.damage = f"{self.command} {path}", None, False
         self.server.requests.append(line + (f" {self.headers['Range']}" if "Range" in self.headers else ""))
         for fault in self.server.faults:
             if fault.times > 0 and re.search(fault.pattern, line):
                 fault.times -= 1
+                if fault.damage:
+                    self.damage = True
+                    break
                 if fault.cut is not None and self.command == "GET":
                     self.cut = fault.cut
                     break
@@ -181,6 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
+            if self.damage:
+                data = data[:-1] + bytes([data[-1] ^ 1])
             self.wfile.write(data[: self.cut])
         if self.cut is not None:
             self.wfile.flush()

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from pti_hub.errors import InputError, PTIError, SaveError, WeightsError, one_line
+from pti_hub.storage.fingerprints import file_digest
 
 VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """Other precisions that weights are published in, by the name that files carry: `model.fp16.safetensors`."""
@@ -34,6 +35,8 @@ PATTERNS = [
 
 COMMIT = re.compile("[0-9a-f]{40}")
 """A commit's name."""
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class DownloadOptions(TypedDict, total=False):
@@ -86,7 +89,26 @@ def fetch_repository(name: str | Path, *, variant: str | None = None, **download
     ignore = others if variant is None else [*others, *(f"{folder}/model.safetensors" for folder in NETWORK_FOLDERS)]
     patterns = download.pop("allow_patterns", PATTERNS)
     with explained_hub_errors(str(name), WeightsError):
-        return Path(snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=ignore, **download))
+        folder = Path(snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=ignore, **download))
+    _check_digests(folder)
+    return folder
+
+
+def _check_digests(folder: Path) -> None:
+    """Make sure that a snapshot's weights are what the Hub announced; the client compares their sizes alone.
+
+    Raises:
+        WeightsError: A file is not; it is removed.
+    """
+    for path in sorted(folder.rglob("*.safetensors")):
+        # The cache calls large files by their SHA-256.
+        file = path.resolve()
+        if _DIGEST.fullmatch(file.name) and file_digest(file) != file.name:
+            file.unlink()
+            raise WeightsError(
+                f"{path} is not what the Hub announced (another SHA-256), and was removed; fetch it again, and if that "
+                "does not help, don't use it"
+            )
 
 
 def is_folder(path: str | Path) -> bool:
@@ -145,6 +167,8 @@ def explained_hub_errors(repo_id: str, kind: type[SaveError] | type[WeightsError
         raise kind(f"{what} and could not be had from the Hub: {one_line(error)}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise kind(f"{what}: {one_line(error)}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise kind(f"{what}, and the Hub's answer makes no sense ({one_line(error)}); try again later") from error
     except Exception as error:
         # Whatever transport the client uses has errors of its own.
         if not any(base.__module__.startswith(("httpx", "httpcore")) for base in type(error).__mro__):
