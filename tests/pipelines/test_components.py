@@ -37,6 +37,15 @@ def test_projectors_are_swapped_and_saved(
     assert loaded.config == pipe.projector.config
 
 
+def test_a_pipeline_is_made_again_of_its_components(pipe: PTIPipeline, photograph: torch.Tensor) -> None:
+    again = PTIPipeline(**pipe.components)
+    again.set_progress_bar_config(disable=True)
+    assert again.base == pipe.base
+    assert again.components == pipe.components
+    ada = pipe(photograph).personalization
+    assert np.array_equal(pixels(again(ada, edit="smile").images), pixels(pipe(ada, edit="smile").images))
+
+
 def test_presets(pipe: PTIPipeline) -> None:
     pipe.set_preset("paper")
     assert (pipe.projector.config, pipe.tuner.config) == PRESETS["paper"]

@@ -114,6 +114,10 @@ def test_misspelt_arguments_are_not_swallowed(pipe: PTIPipeline, tmp_path: Path)
     pipe.save_pretrained(tmp_path / "saved")
     with pytest.raises(TypeError, match="presett"):
         PTIPipeline.from_pretrained(tmp_path / "saved", presett="paper")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="revison"):
+        Personalization.from_pretrained("me/ada", revison="main")  # type: ignore[call-arg]
+    with pytest.raises(InputError, match="device_map='auto': a pipeline lies on one device; pass device="):
+        PTIPipeline.from_pretrained(tmp_path / "saved", device_map="auto")  # type: ignore[call-arg]
 
 
 def test_a_personalisation_finds_its_base_at_its_revision(

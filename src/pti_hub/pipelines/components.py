@@ -100,6 +100,12 @@ class Components:
         self.progress_bar_config: dict[str, Any] = {}
 
     @property
+    def components(self) -> dict[str, Any]:
+        """The arguments that make such a pipeline again, of the same parts: `PTIPipeline(**pipe.components)`."""
+        names = ("generator", "perceptual", "projector", "projector_perceptual", "encoder", "tuner", "edits")
+        return {name: getattr(self, name) for name in (*names, "aligns_faces", "name", "origins")}
+
+    @property
     def generator(self) -> Generator:
         """G; a generator that is set is frozen, and becomes the base of personalisations."""
         return self._generator

@@ -52,6 +52,7 @@ def load_pipeline(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    device_map: object = None,
 ) -> _Pipeline:
     """Load a pipeline, or a personalisation with the pipeline it was tuned on; see `PTIPipeline.from_pretrained`.
 
@@ -61,11 +62,14 @@ def load_pipeline(
         options: How to load it.
         base: For a personalisation, the pipeline it was tuned on.
         revision: See `pti_hub.storage.DownloadOptions` for this argument and the following ones.
+        device_map: Refused, since users of diffusers may try it.
 
     Raises:
         WeightsError: It can't be had, is damaged, or names a class that is not one of this package's.
         InputError: No such preset, variant or device.
     """
+    if device_map is not None:
+        raise InputError(f"device_map={device_map!r}: a pipeline lies on one device; pass device=, such as 'cuda'")
     download: dict[str, Any] = {
         "token": token,
         "cache_dir": cache_dir,

@@ -88,6 +88,9 @@ def fetch_repository(name: str | Path, *, variant: str | None = None, **download
     others = [f"*.{name}.safetensors" for name in VARIANTS if name != variant]
     ignore = others if variant is None else [*others, *(f"{folder}/model.safetensors" for folder in NETWORK_FOLDERS)]
     patterns = download.pop("allow_patterns", PATTERNS)
+    if unknown := sorted(download.keys() - DownloadOptions.__annotations__.keys()):
+        # As Python says it; among the client's errors it would look like one of the Hub's.
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
     with explained_hub_errors(str(name), WeightsError):
         folder = Path(snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=ignore, **download))
     _check_digests(folder)
