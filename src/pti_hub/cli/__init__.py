@@ -6,11 +6,22 @@ import sys
 
 import typer
 
-from pti_hub.cli import dragging, editing, learning, models, personalizing, serving, sharing
+from pti_hub.cli import dragging, editing, learning, models, personalizing, serving, sharing, weights
 from pti_hub.cli.app import app
 from pti_hub.errors import PTIError
 
-__all__ = ["app", "dragging", "editing", "learning", "main", "models", "personalizing", "serving", "sharing"]
+__all__ = [
+    "app",
+    "dragging",
+    "editing",
+    "learning",
+    "main",
+    "models",
+    "personalizing",
+    "serving",
+    "sharing",
+    "weights",
+]
 
 
 def main() -> None:
