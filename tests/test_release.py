@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +19,11 @@ SOURCE = ROOT / "src" / "pti_hub"
 @pytest.fixture
 def described(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What setup.py makes of a repository's address: the arguments it gives to setuptools."""
-    setuptools = pytest.importorskip("setuptools")
 
     def arguments(repository: str) -> dict[str, Any]:
         given: dict[str, Any] = {}
-        monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+        # The real setuptools replaces modules of the whole process when it is imported.
+        monkeypatch.setitem(sys.modules, "setuptools", SimpleNamespace(setup=given.update))
         monkeypatch.setenv("PTI_HUB_REPOSITORY", repository)
         runpy.run_path(str(ROOT / "setup.py"))
         return given

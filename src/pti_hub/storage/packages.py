@@ -58,7 +58,7 @@ def find_file(package: str, relative_path: str) -> Path:
 
 
 def pinned_packages() -> dict[str, str]:
-    """Versions of the weight packages that are installed, by the name that an index knows them by."""
+    """The weight packages that the default pipeline needs: the version of each, by the name that pip knows it by."""
     return dict(re.findall(r"^([\w.-]+)==(\S+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE))
 
 
