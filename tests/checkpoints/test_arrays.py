@@ -183,14 +183,14 @@ def test_registered_extensions_are_refused(tmp_path: Path) -> None:
 def test_damaged_files(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "damaged.ckpt"
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match="pip install") as caught:
+    with pytest.raises(WeightsError, match="pti-hub weights") as caught:
         load_arrays(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"absent\.ckpt.*pip install"):
+    with pytest.raises(WeightsError, match=r"absent\.ckpt.*pti-hub weights"):
         load_arrays(tmp_path / "absent.ckpt")
 
 

@@ -47,7 +47,7 @@ def test_importer_names_the_command_for_a_damaged_file(tmp_path: Path) -> None:
     for part in ("Mapping", "Synthesis"):
         (tmp_path / f"{part}Network.xml").write_text("<net><layers>")
         (tmp_path / f"{part}Network.bin").write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"MappingNetwork\.xml is missing or damaged .* pip install"):
+    with pytest.raises(WeightsError, match=r"MappingNetwork\.xml is missing or damaged .* pti-hub weights"):
         load_mobile_stylegan(tmp_path)
 
 

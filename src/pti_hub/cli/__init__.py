@@ -9,11 +9,22 @@ from typing import NoReturn
 
 import typer
 
-from pti_hub.cli import dragging, editing, learning, models, personalizing, serving, sharing
+from pti_hub.cli import dragging, editing, learning, models, personalizing, serving, sharing, weights
 from pti_hub.cli.app import app
 from pti_hub.errors import PTIError
 
-__all__ = ["app", "dragging", "editing", "learning", "main", "models", "personalizing", "serving", "sharing"]
+__all__ = [
+    "app",
+    "dragging",
+    "editing",
+    "learning",
+    "main",
+    "models",
+    "personalizing",
+    "serving",
+    "sharing",
+    "weights",
+]
 
 
 _INTERRUPTED, _TERMINATED = 130, 143

@@ -26,7 +26,7 @@ from pti_hub.storage.hub import (
 from pti_hub.storage.json_lines import append_row, read_rows, replace_rows
 from pti_hub.storage.model_cards import personalization_card, pipeline_card
 from pti_hub.storage.networks import load_network
-from pti_hub.storage.packages import INSTALL_COMMAND, find_file
+from pti_hub.storage.packages import INSTALL_COMMAND, find_file, install_packages, package_state, pinned_packages
 from pti_hub.storage.publishing import FolderKind, PushOptions, push_folder, save_folder
 from pti_hub.storage.reading import as_weights_error, read_json, read_tensors
 
@@ -50,10 +50,13 @@ __all__ = [
     "fetch_repository",
     "find_file",
     "fingerprint",
+    "install_packages",
     "is_folder",
     "load_network",
+    "package_state",
     "personalization_card",
     "picture_digest",
+    "pinned_packages",
     "pipeline_card",
     "push_folder",
     "read_json",

