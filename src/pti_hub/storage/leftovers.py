@@ -69,8 +69,11 @@ def recover_folder(folder: Path) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove from inside a folder what killed processes left; what living processes write stays."""
-    for path in list(folder.iterdir()):
+    """Remove what killed processes left in a folder, if it is there; what living processes write stays.
+
+    For folders of many files, of which some are not written again: a save alone looks only where it writes.
+    """
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
         name = _STEM.fullmatch(path.name)
         # New and old folders lie beside their lock.
         if name is not None and name["kind"] in ("lock", "partial"):
@@ -131,7 +134,8 @@ def _clear(stem: Path, path: Path) -> bool:
         Whether nothing is left.
     """
     partial, new, old = (suffixed(stem, kind) for kind in ("partial", "new", "old"))
-    partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        partial.unlink()
     # Both are there only after a kill between the renames that put the one in the place of the other.
     if old.is_dir() and new.is_dir():
         try:
