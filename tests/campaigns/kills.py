@@ -5,8 +5,9 @@
 Each kind of work is killed about as often as the others, half of the time after a random time, half of the time before
 a random one of its operations on files. After each kill, a saved folder must hold the old or the new content, whole,
 and load, with the user's own files in it; after the next save that nobody kills, nothing else may be there. Long work
-that was killed and resumed must leave the same files, byte for byte, as work that was not. The script prints a table,
-and exits with 1 if anything failed. It needs a system with fork.
+that was killed and resumed must leave the same files, byte for byte, as work that was not. A save that is stopped while
+another one is done in its place must go on and succeed. The script prints a table, and exits with 1 if anything failed.
+It needs a system with fork.
 """
 
 from __future__ import annotations
@@ -21,16 +22,22 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import numpy as np
 import torch
+import train_encoder
 import typer
+from encoder_training import teacher
+from encoder_training.settings import Settings
 from PIL import Image
 from support.networks import tame_stylegan2
 
@@ -44,8 +51,6 @@ TARGET = "made"
 OWN = ("mine.txt", "mine/deeper.txt")  # files that a user put into a saved folder
 KILLS = 4  # at most so many, one after the other, before the next save that nobody kills
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.listdir", "fcntl.flock"}
-
-Tree = dict[str, str]
 
 
 class Failure(Exception):
@@ -61,12 +66,14 @@ class Kind:
         work: Writes a version, 0 or 1, of the content into a folder.
         load: Reads the folder; `None` for long work, which is resumed and whose folder nothing else reads.
         exchanges: Whether the file system may swap two folders in one step.
+        timed: Files that hold times, and so are never the same twice.
     """
 
     name: str
     work: Callable[[Path, int], None]
     load: Callable[[Path], object] | None = None
     exchanges: bool = True
+    timed: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass
@@ -127,15 +134,16 @@ class Campaign:
     def __init__(self, kind: Kind, folder: Path, random: random.Random) -> None:
         self.kind, self.folder, self.random = kind, folder, random
         # What is imported late is imported before the children are forked.
-        kind.work(folder / "warm", 0)
-        self.expected: list[Tree] = []
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            kind.work(folder / "warm", 0)
+        self.expected: list[dict[str, str]] = []
         for version in (0, 1):
             place = folder / f"undisturbed-{version}"
             place.mkdir()
             start = time.perf_counter()
             self.events = self.undisturbed(place, version)
             self.seconds = time.perf_counter() - start
-            self.expected.append(tree(place / TARGET))
+            self.expected.append(self.tree(place / TARGET))
 
     def run(self, count: int) -> Tally:
         """Kill so often, in as many places as that takes."""
@@ -170,13 +178,15 @@ class Campaign:
             if self.kind.load is not None:
                 self.check(target, has_old, self.expected, f"killed {moment}")
         tally.left += hidden(place)
+        if self.kind.load is not None and self.kind.exchanges:
+            self.overtake(place)
         self.undisturbed(place, 1)
         tally.stray += hidden(place)
         self.check(target, has_old, self.expected[1:], "done")
         if extra := {path.name for path in place.iterdir()} - {TARGET}:
             raise Failure(f"the next save leaves {', '.join(sorted(extra))}")
 
-    def check(self, target: Path, has_old: bool, expected: list[Tree], when: str) -> None:
+    def check(self, target: Path, has_old: bool, expected: list[dict[str, str]], when: str) -> None:
         """Look at what is there.
 
         Raises:
@@ -189,7 +199,7 @@ class Campaign:
                 if has_old or target.exists():
                     raise Failure(f"{when}: does not load: {error}") from error
                 return
-        found = tree(target)
+        found = self.tree(target)
         own = {name: found.pop(name, None) for name in OWN}
         if has_old and None in own.values():
             raise Failure(f"{when}: the user's files are gone")
@@ -197,6 +207,12 @@ class Campaign:
             closest = min(expected, key=lambda wanted: len(found.items() ^ wanted.items()))
             names = sorted({name for name, _ in found.items() ^ closest.items()})
             raise Failure(f"{when}: neither old nor new: {', '.join(names)}")
+
+    def tree(self, folder: Path) -> dict[str, str]:
+        """Digests of all files of a folder, by their names."""
+        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        contents = {name: b"" if name in self.kind.timed else path.read_bytes() for name, path in found.items()}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     def moment(self) -> float | int:
         """A time in seconds, or the number of an operation on files."""
@@ -217,6 +233,25 @@ class Campaign:
             raise Failure("work that nobody killed failed; see above")
         return int(events)
 
+    def overtake(self, place: Path) -> None:
+        """Stop a save half way, let another one be done in its place, and let the first go on.
+
+        Raises:
+            Failure: Either of them fails.
+        """
+        pid = os.fork()
+        if pid == 0:
+            self.child(place, 1, self.random.randint(1, self.events), sends=signal.SIGSTOP)
+        status = os.waitpid(pid, os.WUNTRACED)[1]
+        if os.WIFSTOPPED(status):
+            try:
+                self.undisturbed(place, 1)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+                status = os.waitpid(pid, 0)[1]
+        if status:
+            raise Failure("a save that was overtaken by another one failed; see above")
+
     def killed(self, place: Path, moment: float | int) -> bool:
         """Do the work in a child and kill it, unless it is done before."""
         pid = os.fork()
@@ -230,8 +265,15 @@ class Campaign:
             raise Failure(f"work after a kill failed with {code}; see above")
         return code != 0
 
-    def child(self, place: Path, version: int, last: int | None, pipe: int | None = None) -> None:
-        """The work, in a process of its own that ends here, at the latest before the given operation on files."""
+    def child(
+        self,
+        place: Path,
+        version: int,
+        last: int | None,
+        pipe: int | None = None,
+        sends: int = signal.SIGKILL,
+    ) -> None:
+        """The work, in a process of its own, which gets a signal before the given operation on files and ends here."""
         seen, code = 0, 1
 
         def count(event: str, _: object) -> None:
@@ -239,8 +281,12 @@ class Campaign:
             if event in FILE_EVENTS:
                 seen += 1
                 if seen == last:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), sends)
 
+        # Bars and notes are of no use here.
+        errors, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
         try:
             if not self.kind.exchanges:
                 atomic._exchange = lambda a, b: False
@@ -250,7 +296,7 @@ class Campaign:
                 os.write(pipe, str(seen).encode())
             code = 0
         except BaseException:
-            traceback.print_exc()
+            os.write(errors, traceback.format_exc().encode())
         finally:
             os._exit(code)
 
@@ -274,6 +320,10 @@ def make_kinds() -> list[Kind]:
         samples = Samples(pipes[0].generator, 60, folder, seed=version, progress_bar_config={"disable": True})
         samples.measure(lambda pictures: [float(np.asarray(picture).mean()) for picture in pictures], "light")
 
+    def teach(folder: Path, version: int) -> None:
+        teacher.LOG_STEPS = 3
+        train_encoder.train(folder, pipes[0], make_settings(version), None, None, None, half=True)
+
     saves = {
         "pipeline": (lambda folder, i: pipes[i].save_pretrained(folder), load_pipeline),
         "personalisation": (lambda folder, i: people[i].save_pretrained(folder), Personalization.from_pretrained),
@@ -284,6 +334,7 @@ def make_kinds() -> list[Kind]:
         *(Kind(f"{name}, two renames", work, load, exchanges=False) for name, (work, load) in saves.items()),
         Kind("run folder", personalize),
         Kind("samples", sample),
+        Kind("encoder", teach, timed=frozenset({"log.jsonl", "curves.png", "state.safetensors"})),
     ]
 
 
@@ -310,6 +361,16 @@ def make_pipeline(version: int) -> PTIPipeline:
     return pipe
 
 
+def make_settings(seed: int) -> Settings:
+    """A short training of an encoder, with steps of both kinds."""
+    sizes = {"size": 32, "picture_size": 32, "resolution": 64, "batch_size": 8, "preconditioner_samples": 64}
+    rates = {"learning_rate": 1e-3, "picture_rate": 3e-4, "body_rate": 0.2}
+    weights = {"lpips_weight": 0.1, "l2_weight": 1.0, "identity_weight": 0.0, "offset_weight": 0.1}
+    steps = {"steps": 5, "picture_steps": 4, "picture_share": 0.25}
+    numbers: dict[str, Any] = {**sizes, **rates, **weights, **steps}
+    return Settings(samples=128, truncation=(0.6, 1.0), space="w", seed=seed, **numbers)
+
+
 def photograph(seed: int) -> Image.Image:
     """A smooth picture."""
     coarse = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)
@@ -319,12 +380,6 @@ def photograph(seed: int) -> Image.Image:
 def load_pipeline(folder: Path) -> PTIPipeline:
     """A saved pipeline."""
     return PTIPipeline.from_pretrained(folder, device="cpu")
-
-
-def tree(folder: Path) -> Tree:
-    """Digests of all files of a folder, by their names."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def hidden(folder: Path) -> int:

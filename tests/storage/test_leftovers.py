@@ -194,6 +194,10 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     save(tmp_path / "ada", "slow", lambda: save(tmp_path / "ada", "quick"))
     assert (tmp_path / "ada" / MARKER).read_text() == "slow"
     assert names(tmp_path) == {"ada"}
-    (tmp_path / "file").write_text("file")
+
+
+def test_places_that_have_no_hidden_names_beside_them() -> None:
+    assert is_folder("/")
+    assert not is_folder("a\0b")
     with pytest.raises(InputError, match="holds something else"):
-        save(tmp_path / "file", "new")
+        save(Path("/"), "new")

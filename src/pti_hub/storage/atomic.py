@@ -139,8 +139,14 @@ def _carry_over(folder: Path, new: Path, owned: Collection[str]) -> None:
 def _put_in_place(new: Path, folder: Path, old: Path) -> None:
     """Rename a new folder to `folder`, with another name for what is there until then."""
     if not folder.exists():
-        new.rename(folder)
-    elif not _exchange(new, folder):
+        try:
+            new.rename(folder)
+            return
+        except OSError:
+            # Another process may have put a folder there in between.
+            if not folder.is_dir():
+                raise
+    if not _exchange(new, folder):
         # Two renames: after a kill between them, `recover_folder` gives the old content its name back.
         folder.rename(old)
         try:

@@ -15,7 +15,7 @@ from filelock import FileLock
 PARTIAL = f".{'[0-9a-f]' * 16}.partial"
 """Pattern of the files that a kill may leave behind."""
 
-_NAMES = 16  # processes that may write to the same place at once and still clear up after each other
+_NAMES = 4  # processes that may write to the same place at once and still clear up after each other
 _STEM = re.compile(r"(?P<stem>\.(?:[0-9a-f]{16}|(?P<folder>.+)\.[0-9a-f]{8}))\.(?P<kind>lock|partial|new|old)")
 
 
@@ -44,7 +44,7 @@ def held_name(path: Path, is_folder: bool = False) -> Iterator[Path]:
                 with _locked(stem) as free:
                     if free:
                         _clear(stem, path)
-        # Where a file system has no locks, others can't tell whether this process lives: they leave such a name alone.
+        # Where there are no locks, or more processes than names, others leave a name alone that is of chance.
         mine = mine or _stem(path, is_folder, secrets.token_hex(8))
         try:
             yield mine
@@ -58,7 +58,8 @@ def recover_folder(folder: Path) -> bool:
     Returns:
         Whether the folder is there.
     """
-    with suppress(OSError):
+    # Of a text that can't be a path, and of the root, which has no name.
+    with suppress(OSError, ValueError):
         folder = folder.resolve()
         for stem in _stems(folder, is_folder=True):
             if suffixed(stem, "old").exists():
