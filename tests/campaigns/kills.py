@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from encoder_training import teacher
 from encoder_training.settings import Settings
 from PIL import Image
 from support.networks import tame_stylegan2
+from tqdm import tqdm
 
 from pti_hub import Personalization, PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.edits import Direction, load_edits, save_edits
@@ -283,6 +285,8 @@ class Campaign:
                 if seen == last:
                     os.kill(os.getpid(), sends)
 
+        # All processes share the one that tqdm has by default, and a killed one would hold it for good.
+        tqdm.set_lock(threading.RLock())
         # Bars and notes are of no use here.
         errors, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)

@@ -103,6 +103,28 @@ def test_what_another_process_writes_right_now_stays(
     assert names(tmp_path) == {"ada"}
 
 
+def test_another_process_may_be_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        save(tmp_path / "ada", "quick")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    save(tmp_path / "ada", "slow")
+    assert (tmp_path / "ada" / MARKER).read_text() == "slow"
+    assert names(tmp_path) == {"ada"}
+
+
+def test_a_kill_after_the_last_file_leaves_its_lock(tmp_path: Path) -> None:
+    write_text(tmp_path / "notes.txt", "notes")
+    (tmp_path / ".0123456789abcdef.lock").touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == {"notes.txt"}
+    remove_leftovers(tmp_path / "nowhere")
+
+
 def test_two_files_of_one_name_at_once(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 255)
     with replaced_file(path) as slow:
@@ -167,7 +189,14 @@ def test_a_folder_is_not_removed_because_something_else_has_its_name(between_ren
 
 
 def test_what_lies_hidden_beside_it_and_is_not_ours_stays(tmp_path: Path) -> None:
-    others = {".ada.old", ".ada.0123456789.new", ".adam.01234567.new", ".lock", "0123456789abcdef.partial"}
+    others = {
+        ".ada.old",
+        ".ada.0123456789.new",
+        ".adam.01234567.new",
+        ".ada.01234567.lock",
+        ".lock",
+        "0123456789abcdef.partial",
+    }
     for name in others:
         (tmp_path / name).mkdir()
     save(tmp_path / "ada", "new")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pti_hub.errors import InputError, PTIError, SaveError
-from pti_hub.storage.leftovers import held_name, is_leftover, recover_folder, remove_leftovers, suffixed
+from pti_hub.storage.leftovers import held_name, recover_folder, remove_leftovers, suffixed
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -132,7 +132,7 @@ def _carry_over(folder: Path, new: Path, owned: Collection[str]) -> None:
     """Copy what others put into a folder."""
     remove_leftovers(folder)
     for entry in folder.iterdir():
-        if entry.name not in owned and not is_leftover(entry) and not (new / entry.name).exists():
+        if entry.name not in owned and not (new / entry.name).exists():
             shutil.copytree(entry, new / entry.name) if entry.is_dir() else shutil.copy2(entry, new)
 
 

@@ -16,7 +16,8 @@ PARTIAL = f".{'[0-9a-f]' * 16}.partial"
 """Pattern of the files that a kill may leave behind."""
 
 _NAMES = 4  # processes that may write to the same place at once and still clear up after each other
-_STEM = re.compile(r"(?P<stem>\.(?:[0-9a-f]{16}|(?P<folder>.+)\.[0-9a-f]{8}))\.(?P<kind>lock|partial|new|old)")
+_FILE = re.compile(r"(\.[0-9a-f]{16})\.(?:lock|partial)")
+_FOLDER = re.compile(r"(\.(.+)\.[0-9a-f]{8})\.(?:lock|new|old)")
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def held_name(path: Path, is_folder: bool = False) -> Iterator[Path]:
                 with _locked(stem) as free:
                     if free:
                         _clear(stem, path)
-        # Where there are no locks, or more processes than names, others leave a name alone that is of chance.
+        # Where there are no locks, or more processes than names, the name is random, and others leave it alone.
         mine = mine or _stem(path, is_folder, secrets.token_hex(8))
         try:
             yield mine
@@ -75,18 +76,18 @@ def remove_leftovers(folder: Path) -> None:
     For folders of many files, of which some are not written again: a save alone looks only where it writes.
     """
     for path in list(folder.iterdir()) if folder.is_dir() else []:
-        name = _STEM.fullmatch(path.name)
-        # New and old folders lie beside their lock.
-        if name is not None and name["kind"] in ("lock", "partial"):
-            stem = folder / name["stem"]
-            with _locked(stem) as free:
-                if free:
-                    _clear(stem, folder / (name["folder"] or ""))
-
-
-def is_leftover(path: Path) -> bool:
-    """Whether a file or folder is one of those that are there while something is written."""
-    return _STEM.fullmatch(path.name) is not None
+        if (name := _FILE.fullmatch(path.name)) is not None:
+            stem, target = folder / name[1], folder
+        elif (name := _FOLDER.fullmatch(path.name)) is not None:
+            stem, target = folder / name[1], folder / name[2]
+            # Another program may have names of this form, but not with these digests.
+            if stem not in _stems(target, is_folder=True):
+                continue
+        else:
+            continue
+        with _locked(stem) as free:
+            if free:
+                _clear(stem, target)
 
 
 def suffixed(stem: Path, kind: str) -> Path:
