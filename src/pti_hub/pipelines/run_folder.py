@@ -35,8 +35,8 @@ class RunFolder:
     def __init__(self, folder: str | Path, configuration: Mapping[str, Any], writes: bool = True) -> None:
         self.folder, self.writes = Path(folder), writes
         marker = self.folder / CONFIG_NAME
-        # A kill while the folder was made leaves no more than this.
-        if writes and self.folder.is_dir() and not marker.is_file():
+        # A kill while the folder was made leaves nothing else in it.
+        if writes:
             remove_leftovers(self.folder)
         check_replaceable(self.folder, CONFIG_NAME)
         given = json.loads(json.dumps(configuration))
@@ -91,7 +91,6 @@ class RunFolder:
             for pattern in ("projection-*.safetensors", "pivot-*.safetensors", "tuning.safetensors"):
                 for path in self.folder.glob(pattern):
                     path.unlink(missing_ok=True)
-            remove_leftovers(self.folder)
 
     def _pivot_file(self, i: int) -> LoopCheckpoint:
         # Where there are several processes, each keeps the pivots it has found.
