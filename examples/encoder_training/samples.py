@@ -17,7 +17,7 @@ from pti_hub.errors import InputError, one_line
 from pti_hub.generators import Generator
 from pti_hub.optim import LoopCheckpoint, mixed_precision
 from pti_hub.perceptual import LPIPS
-from pti_hub.storage import as_save_error
+from pti_hub.storage import as_save_error, remove_leftovers
 
 CHUNK = 64  # samples per file
 HELD_OUT = 2  # number of files, the first ones, that are held out from training
@@ -44,6 +44,7 @@ class Samples:
         cfg, device = self.settings, generator.w_avg.device
         with as_save_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
         mine = range(accelerator.process_index, self.chunks, accelerator.num_processes)
         missing = [chunk for chunk in mine if not self._path(chunk).is_file()]
         for chunk in tqdm(missing, desc="render", unit_scale=CHUNK, disable=not accelerator.is_local_main_process):

@@ -14,7 +14,15 @@ from pti_hub.edits.direction import Direction, Step
 from pti_hub.edits.mapper import LatentMapper
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.faces import MEASURES
-from pti_hub.storage import load_network, read_json, read_tensors, replaced_folder, write_json, write_tensors
+from pti_hub.storage import (
+    load_network,
+    read_json,
+    read_tensors,
+    recover_folder,
+    replaced_folder,
+    write_json,
+    write_tensors,
+)
 
 CONFIG_NAME = "edits.json"
 WEIGHTS_NAME = "edits.safetensors"
@@ -92,6 +100,7 @@ def load_edits(folder: str | Path) -> dict[str, Direction | LatentMapper]:
         WeightsError: A file is missing or damaged, or the files don't belong together.
     """
     folder = Path(folder)
+    recover_folder(folder)
     config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
     try:
         mappers = [name for name, entry in config.items() if "mapper" in entry]

@@ -12,7 +12,7 @@ from torch import Tensor
 from pti_hub.errors import InputError
 from pti_hub.optim import LoopCheckpoint
 from pti_hub.personalization import Personalization
-from pti_hub.storage import PARTIAL, as_save_error, check_replaceable, read_json, write_json
+from pti_hub.storage import as_save_error, check_replaceable, is_folder, read_json, remove_leftovers, write_json
 
 CONFIG_NAME = "run.json"
 
@@ -35,13 +35,9 @@ class RunFolder:
     def __init__(self, folder: str | Path, configuration: Mapping[str, Any], writes: bool = True) -> None:
         self.folder, self.writes = Path(folder), writes
         marker = self.folder / CONFIG_NAME
-        # A kill while the folder was made leaves no more than this.
-        if (
-            writes
-            and self.folder.is_dir()
-            and all(path.match(PARTIAL) and path.is_file() for path in self.folder.iterdir())
-        ):
-            self._remove(PARTIAL)
+        # A kill while the folder was made leaves nothing else in it.
+        if writes:
+            remove_leftovers(self.folder)
         check_replaceable(self.folder, CONFIG_NAME)
         given = json.loads(json.dumps(configuration))
         if marker.is_file():
@@ -78,7 +74,7 @@ class RunFolder:
     def result(self) -> Personalization | None:
         """What came out, where the run is finished."""
         folder = self.folder / "personalization"
-        if not folder.is_dir():
+        if not is_folder(folder):
             return None
         self._clear()
         return Personalization.from_pretrained(folder)
@@ -92,12 +88,9 @@ class RunFolder:
 
     def _clear(self) -> None:
         if self.writes:
-            self._remove("projection-*.safetensors", "pivot-*.safetensors", "tuning.safetensors", PARTIAL)
-
-    def _remove(self, *patterns: str) -> None:
-        for pattern in patterns:
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+            for pattern in ("projection-*.safetensors", "pivot-*.safetensors", "tuning.safetensors"):
+                for path in self.folder.glob(pattern):
+                    path.unlink(missing_ok=True)
 
     def _pivot_file(self, i: int) -> LoopCheckpoint:
         # Where there are several processes, each keeps the pivots it has found.

@@ -21,6 +21,7 @@ from pti_hub.projectors import EncoderProjector, MeanProjector, RandomProjector,
 from pti_hub.storage import (
     VARIANTS,
     FolderKind,
+    is_folder,
     load_network,
     pipeline_card,
     read_json,
@@ -137,7 +138,7 @@ def read_components(cls: type[_Pipeline], folder: Path, variant: str | None = No
             parts[part] = component(component.config_class(**config))
     if missing := {"generator", "perceptual"} - parts.keys():
         raise WeightsError(f"{folder / INDEX_NAME} names no {' and no '.join(sorted(missing))}")
-    if (folder / "edits").is_dir():
+    if is_folder(folder / "edits"):
         parts["edits"] = load_edits(folder / "edits")
     pipe = cls(
         **parts,
@@ -151,7 +152,7 @@ def read_components(cls: type[_Pipeline], folder: Path, variant: str | None = No
             pipe.base = dataclasses.replace(pipe.base, fingerprint=rounded_from)
             pipe.weights_are_rounded = True
     pipe.parse(list(pipe.edits.values()))
-    if (folder / "personalization").is_dir():
+    if is_folder(folder / "personalization"):
         pipe.load_personalization(Personalization.from_folder(folder / "personalization"))
     return pipe
 

@@ -1,7 +1,6 @@
 """The ground floor: atomic files, reading, networks, the Hub, downloads, digests and cards."""
 
 from pti_hub.storage.atomic import (
-    PARTIAL,
     as_save_error,
     check_replaceable,
     replaced_file,
@@ -24,6 +23,7 @@ from pti_hub.storage.hub import (
     is_folder,
 )
 from pti_hub.storage.json_lines import append_row, read_rows, replace_rows
+from pti_hub.storage.leftovers import PARTIAL, recover_folder, remove_leftovers
 from pti_hub.storage.model_cards import personalization_card, pipeline_card
 from pti_hub.storage.networks import load_network
 from pti_hub.storage.packages import INSTALL_COMMAND, find_file, install_packages, package_state, pinned_packages
@@ -62,6 +62,8 @@ __all__ = [
     "read_json",
     "read_rows",
     "read_tensors",
+    "recover_folder",
+    "remove_leftovers",
     "replace_rows",
     "replaced_file",
     "replaced_folder",

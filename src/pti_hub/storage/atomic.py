@@ -6,7 +6,6 @@ import ctypes
 import json
 import os
 import platform
-import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,18 +17,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pti_hub.errors import InputError, PTIError, SaveError
+from pti_hub.storage.leftovers import held_name, recover_folder, remove_leftovers, suffixed
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-
-PARTIAL = f".{'[0-9a-f]' * 16}.partial"
-"""Pattern of the files that a kill may leave behind."""
 
 
 @contextmanager
 def replaced_file(path: str | Path) -> Iterator[Path]:
     """A new file that takes the place of `path` once it is complete.
 
-    On an error or a kill, `path` holds the old file, or none if there was none.
+    On an error or a kill, `path` holds the old file, or none if there was none; what a kill leaves beside it is
+    removed by the next call for the same path.
 
     Args:
         path: Where the file is to be; its folder must exist.
@@ -41,13 +39,10 @@ def replaced_file(path: str | Path) -> Iterator[Path]:
         SaveError: The system refuses: the disk is full, or the place is not writable.
     """
     path = Path(path)
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    with as_save_error(path):
-        try:
-            yield partial
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with as_save_error(path), held_name(path) as stem:
+        partial = suffixed(stem, "partial")
+        yield partial
+        partial.replace(path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -79,7 +74,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 def replaced_folder(folder: str | Path, marker: str, owned: Collection[str] = ()) -> Iterator[Path]:
     """A new folder that takes the place of `folder` once its content is complete.
 
-    On an error, a full disk or a kill the old folder stays as it was. What others put into it is carried over.
+    On an error, a full disk or a kill the old folder stays as it was; what a kill leaves beside it is removed by the
+    next call for the same folder. What others put into it is carried over.
 
     Args:
         folder: Where the content is to be.
@@ -95,28 +91,15 @@ def replaced_folder(folder: str | Path, marker: str, owned: Collection[str] = ()
     """
     folder = Path(folder).resolve()
     check_replaceable(folder, marker)
-    new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{kind}") for kind in ("new", "old"))
     with as_save_error(folder):
-        try:
-            new.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held_name(folder, is_folder=True) as stem:
+            new = suffixed(stem, "new")
+            new.mkdir()
             yield new
             if folder.exists():
-                for entry in folder.iterdir():
-                    if entry.name not in owned and not (new / entry.name).exists():
-                        shutil.copytree(entry, new / entry.name) if entry.is_dir() else shutil.copy2(entry, new)
-            if not folder.exists():
-                new.rename(folder)
-            elif not _exchange(new, folder):
-                # Two renames: only a kill between them leaves the old content under its other name.
-                folder.rename(old)
-                try:
-                    new.rename(folder)
-                except OSError:
-                    old.rename(folder)
-                    raise
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+                _carry_over(folder, new, owned)
+            _put_in_place(new, folder, suffixed(stem, "old"))
 
 
 def check_replaceable(folder: Path, marker: str) -> None:
@@ -125,6 +108,7 @@ def check_replaceable(folder: Path, marker: str) -> None:
     Raises:
         InputError: There is a file, or a folder with other content, in that place.
     """
+    recover_folder(folder)
     if folder.exists() and not (folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there already and holds something else (no {marker}); give another folder")
 
@@ -142,6 +126,34 @@ def as_save_error(path: Path) -> Iterator[None]:
         if isinstance(error, PTIError):
             raise
         raise SaveError(f"can't write {path}: {error}; make room, or give a place that can be written") from error
+
+
+def _carry_over(folder: Path, new: Path, owned: Collection[str]) -> None:
+    """Copy what others put into a folder."""
+    remove_leftovers(folder)
+    for entry in folder.iterdir():
+        if entry.name not in owned and not (new / entry.name).exists():
+            shutil.copytree(entry, new / entry.name) if entry.is_dir() else shutil.copy2(entry, new)
+
+
+def _put_in_place(new: Path, folder: Path, old: Path) -> None:
+    """Rename a new folder to `folder`, with another name for what is there until then."""
+    if not folder.exists():
+        try:
+            new.rename(folder)
+            return
+        except OSError:
+            # Another process may have put a folder there in between.
+            if not folder.is_dir():
+                raise
+    if not _exchange(new, folder):
+        # Two renames: after a kill between them, `recover_folder` gives the old content its name back.
+        folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
 
 
 def _exchange(a: Path, b: Path) -> bool:

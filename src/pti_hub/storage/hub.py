@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 
 from pti_hub.errors import InputError, PTIError, SaveError, WeightsError, one_line
 from pti_hub.storage.fingerprints import file_digest
+from pti_hub.storage.leftovers import recover_folder
 
 VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """Other precisions that weights are published in, by the name that files carry: `model.fp16.safetensors`."""
@@ -115,9 +116,12 @@ def _check_digests(folder: Path) -> None:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether there is such a folder; a text that can't be a path is no folder."""
+    """Whether there is such a folder, also where a killed save left it under another name; see `recover_folder`.
+
+    A text that can't be a path is no folder.
+    """
     try:
-        return Path(path).is_dir()
+        return Path(path).is_dir() or recover_folder(Path(path))
     except (OSError, ValueError):
         return False
 

@@ -71,6 +71,16 @@ def test_work_goes_on_where_it_stopped(generator: MobileStyleGAN, tmp_path: Path
     assert seen == -1000 + 70
 
 
+def test_what_a_kill_left_is_removed(generator: MobileStyleGAN, tmp_path: Path) -> None:
+    found = samples(generator, tmp_path)
+    found.measure(brightness, "light")
+    left = [folder / ".0123456789abcdef.lock" for folder in (found.folder, found.folder / "light")]
+    for path in left:
+        path.touch()
+    samples(generator, tmp_path).measure(brightness, "light")
+    assert not any(path.exists() for path in left)
+
+
 def test_damaged_files_are_made_again(
     generator: MobileStyleGAN, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

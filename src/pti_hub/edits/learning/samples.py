@@ -17,7 +17,7 @@ from pti_hub.generators import Generator
 from pti_hub.images import to_pil
 from pti_hub.logging import get_logger
 from pti_hub.optim import mixed_precision, reused_memory
-from pti_hub.storage import as_save_error, fingerprint, read_tensors, replaced_file, write_tensors
+from pti_hub.storage import as_save_error, fingerprint, read_tensors, remove_leftovers, replaced_file, write_tensors
 
 _RESOLUTION = 512
 _CHUNK = 50  # latents whose measurements are in one file: an interruption loses no more
@@ -90,6 +90,8 @@ class Samples:
         if key is not None and (not key or Path(key).name != key):
             raise InputError(f"key={key!r}; expected a name that a folder can have")
         parts = []
+        for folder in (self.folder, *([] if key is None else [self.folder / key])):
+            remove_leftovers(folder)
         with tqdm(total=self.count, desc="samples", **self._bar) as bar:
             for chunk in range(-(-self.count // _CHUNK)):
                 numbers = range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, self.count))
