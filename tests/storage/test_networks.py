@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pti_hub.storage import load_network, write_tensors
+from pti_hub.storage import load_network, write_json, write_tensors
 
 
 class Small(nn.Module):
@@ -25,8 +25,9 @@ class Small(nn.Module):
 
 def test_a_network_has_the_weights_of_its_file(tmp_path: Path) -> None:
     small = Small(5)
+    write_json(tmp_path / "config.json", {"width": 5})
     write_tensors(tmp_path / "model.safetensors", small.state_dict())
-    loaded = load_network(Small, {"width": 5}, tmp_path / "model.safetensors")
+    loaded = load_network(Small, tmp_path)
     assert loaded.state_dict().keys() == small.state_dict().keys()
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in small.state_dict().items())
     assert torch.equal(loaded.scale, small.scale)
@@ -34,7 +35,8 @@ def test_a_network_has_the_weights_of_its_file(tmp_path: Path) -> None:
 
 
 def test_loading_draws_no_random_weights(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", {"width": 5})
     write_tensors(tmp_path / "model.safetensors", Small(5).state_dict())
     before = torch.get_rng_state()
-    load_network(Small, {"width": 5}, tmp_path / "model.safetensors")
+    load_network(Small, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)

@@ -25,13 +25,14 @@ from pti_hub.storage.hub import (
 )
 from pti_hub.storage.json_lines import append_row, read_rows, replace_rows
 from pti_hub.storage.model_cards import personalization_card, pipeline_card
-from pti_hub.storage.networks import load_network
+from pti_hub.storage.networks import Network, load_network
 from pti_hub.storage.packages import INSTALL_COMMAND, find_file
 from pti_hub.storage.publishing import FolderKind, PushOptions, push_folder, save_folder
-from pti_hub.storage.reading import as_weights_error, read_json, read_tensors
+from pti_hub.storage.reading import DAMAGE, as_weights_error, read_json, read_tensors
 
 __all__ = [
     "COMMIT",
+    "DAMAGE",
     "INSTALL_COMMAND",
     "NETWORK_FOLDERS",
     "PARTIAL",
@@ -39,6 +40,7 @@ __all__ = [
     "VARIANTS",
     "DownloadOptions",
     "FolderKind",
+    "Network",
     "PublishedFile",
     "PushOptions",
     "append_row",
