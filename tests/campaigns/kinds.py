@@ -36,6 +36,7 @@ from pti_hub.encoders import ArcFace, StyleEncoder
 from pti_hub.generators import MobileStyleGAN
 from pti_hub.generators.layers import StyledGenerator
 from pti_hub.images import read_photograph, save_image
+from pti_hub.optim import LoopCheckpoint
 from pti_hub.perceptual import LPIPS
 from pti_hub.pipelines.convert import convert
 from pti_hub.storage import append_row, read_rows, write_json, write_tensors
@@ -94,7 +95,7 @@ def make_kinds(folder: Path, marker: Path) -> list[Kind]:
     return [
         *_saved(folder, pipe),
         *_networks(folder, pipe),
-        _run(folder, pipe),
+        *_runs(folder, pipe),
         *_foreign(folder, marker, pipe),
         _pictures(folder / "pictures"),
     ]
@@ -123,7 +124,8 @@ def _saved(folder: Path, pipe: PTIPipeline) -> Iterator[Kind]:
 def _use_person(path: Path, pipe: PTIPipeline) -> None:
     person = Personalization.from_pretrained(path)
     repr(person), person.generate_model_card()
-    pipe.load_personalization(person)
+    if "wide" not in person.deltas:
+        pipe.load_personalization(person)
 
 
 def _use_pipeline(pipe: PTIPipeline) -> None:
@@ -164,17 +166,19 @@ def _networks(folder: Path, pipe: PTIPipeline) -> Iterator[Kind]:
         yield Kind(large.__name__, path, large.from_pretrained)
 
 
-def _run(folder: Path, pipe: PTIPipeline) -> Kind:
+def _runs(folder: Path, pipe: PTIPipeline) -> Iterator[Kind]:
     people = {name: torch.full((3, 64, 64), value) for name, value in (("ada", 0.1), ("bob", -0.2))}
+    # Runs are too short here for a file after every 25 steps.
+    LoopCheckpoint.__init__.__defaults__ = (1, True)
+    for name, last in (("projecting", 3), ("tuning", 8)):
 
-    def interrupt(step: int, metrics: dict[str, Any]) -> None:
-        if metrics["stage"] == "tune" and step >= 6:
-            raise KeyboardInterrupt
+        def interrupt(step: int, metrics: dict[str, Any], last: int = last) -> None:
+            if step == last:
+                raise KeyboardInterrupt
 
-    with contextlib.suppress(KeyboardInterrupt):
-        pipe.personalize(people, run_folder=folder / "run", callback_on_step_end=interrupt)
-    # What a kill in the first projection leaves is of another shape.
-    return Kind("run folder", folder / "run", lambda path: pipe.personalize(people, run_folder=path))
+        with contextlib.suppress(KeyboardInterrupt):
+            pipe.personalize(people, run_folder=folder / name, callback_on_step_end=interrupt)
+        yield Kind(f"run folder, {name}", folder / name, lambda path: pipe.personalize(people, run_folder=path))
 
 
 def _foreign(folder: Path, marker: Path, pipe: PTIPipeline) -> Iterator[Kind]:
@@ -218,7 +222,7 @@ def _torch_contents() -> dict[str, Any]:
     encoder: dict[str, Any] = {f"encoder.styles.{i}.linear.bias": torch.zeros(512) for i in (0, 1)}
     encoder |= {"encoder.input_layer.0.weight": torch.zeros(64, 3, 3, 3)}
     mapper = {
-        f"mapper.mapping.{i}.{kind}": torch.randn((512, 512)[: 2 if kind == "weight" else 1])
+        f"mapper.mapping.mapping.{i}.{kind}": torch.randn((512, 512)[: 2 if kind == "weight" else 1])
         for i in range(1, 5)
         for kind in ("weight", "bias")
     }
