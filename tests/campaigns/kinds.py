@@ -219,7 +219,7 @@ def _foreign(folder: Path, marker: Path, pipe: PTIPipeline) -> Iterator[Kind]:
 
 
 def _torch_contents() -> dict[str, Any]:
-    encoder: dict[str, Any] = {f"encoder.styles.{i}.linear.bias": torch.zeros(512) for i in (0, 1)}
+    encoder: dict[str, Any] = {f"encoder.styles.{i}.linear.bias": torch.zeros(512) for i in range(18)}
     encoder |= {"encoder.input_layer.0.weight": torch.zeros(64, 3, 3, 3)}
     mapper = {
         f"mapper.mapping.mapping.{i}.{kind}": torch.randn((512, 512)[: 2 if kind == "weight" else 1])
@@ -228,7 +228,7 @@ def _torch_contents() -> dict[str, Any]:
     }
     return {
         "rosinality": {"g_ema": rosinality_state(16), "latent_avg": torch.randn(512)},
-        "e4e": {"state_dict": encoder, "opts": {"stylegan_size": 64}, "latent_avg": torch.zeros(2, 512)},
+        "e4e": {"state_dict": encoder, "opts": {}, "latent_avg": torch.zeros(18, 512)},
         "styleclip": {"state_dict": mapper, "opts": {}},
         "arcface": {"input_layer.0.weight": torch.zeros(64, 3, 3, 3), "output_layer.3.weight": torch.zeros(3)},
         "ganspace": {"comp": torch.randn(3, 1, 512), "mean": torch.zeros(512), "std": torch.ones(3)},

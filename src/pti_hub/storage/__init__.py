@@ -25,7 +25,7 @@ from pti_hub.storage.hub import (
 )
 from pti_hub.storage.json_lines import append_row, read_rows, replace_rows
 from pti_hub.storage.model_cards import personalization_card, pipeline_card
-from pti_hub.storage.networks import Network, load_network
+from pti_hub.storage.networks import Network, blueprint, load_network, unfilled
 from pti_hub.storage.packages import INSTALL_COMMAND, find_file
 from pti_hub.storage.publishing import FolderKind, PushOptions, push_folder, save_folder
 from pti_hub.storage.reading import DAMAGE, as_weights_error, read_json, read_tensors
@@ -46,6 +46,7 @@ __all__ = [
     "append_row",
     "as_save_error",
     "as_weights_error",
+    "blueprint",
     "check_replaceable",
     "commit_of",
     "fetch_folder",
@@ -66,6 +67,7 @@ __all__ = [
     "replaced_folder",
     "save_folder",
     "tensor_digest",
+    "unfilled",
     "write_json",
     "write_tensors",
     "write_text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -78,17 +79,28 @@ def load_network(network: type[_Network], folder: Path, weights: Path | None = N
             given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{weights} is missing or damaged ({one_line(error)})") from error
-    with torch.device("meta"), _Unfilled():
-        expected = {name: tuple(t.shape) for name, t in network(**config).state_dict().items()}
+    make = functools.partial(network, **config)
+    expected = {name: tuple(t.shape) for name, t in blueprint(make).state_dict().items()}
     if different := sorted(name for name in given.keys() | expected.keys() if given.get(name) != expected.get(name)):
         name = different[0]
         raise WeightsError(
             f"{weights} does not fit its config.json: {name} is {given.get(name)}, expected {expected.get(name)}"
         )
-    with _Unfilled():
-        loaded = network(**config)
+    loaded = unfilled(make)
     loaded.load_state_dict(read_tensors(weights))
     return loaded.eval()
+
+
+def blueprint(make: Callable[[], _Network]) -> _Network:
+    """The network that a function makes, with the names and shapes of its weights, but without memory for them."""
+    with torch.device("meta"), _Unfilled():
+        return make()
+
+
+def unfilled(make: Callable[[], _Network]) -> _Network:
+    """The network that a function makes, without the random weights that those of a file take the place of."""
+    with _Unfilled():
+        return make()
 
 
 class _Unfilled(TorchFunctionMode):
