@@ -291,7 +291,6 @@ def _pictures(folder: Path) -> Kind:
     picture, exif = smooth_picture(40, 30), Image.Exif()
     exif.update({0x0112: 6, 0x010F: "maker", 0x8769: {0x9003: "2020:01:01 00:00:00"}, 0x8825: {1: "N"}})
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    read_photograph(picture)
     with contextlib.suppress(ImportError):
         import pillow_heif
 
