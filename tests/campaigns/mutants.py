@@ -3,8 +3,8 @@
     python tests/campaigns/mutants.py --count 10000 --seed 0
     python tests/campaigns/mutants.py --first 4711 --count 1 --seed 0    # one mutant again, with its traceback
 
-A mutant fails by any other exception, a message of several or too many characters, code that was run, 5 seconds of the
-processor, 300 MB more memory, or the end of the process.
+A mutant fails by any other exception, a message that is too long or can't be printed, code that was run, 5 seconds of
+the processor, 300 MB more memory, or the end of the process.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def _tried(kinds: list[Kind], numbers: range, seed: int, place: Path, marker: Pa
                 if "outcome" in last:
                     yield last
         _, status = os.waitpid(child, 0)
-        # A child that ends says so by its code; every other end is the last mutant's doing.
+        # A process that ends before it says what became of a mutant was ended by that mutant.
         if last is not None and "outcome" not in last:
-            yield {**last, "outcome": f"ended the process: {signal.Signals(os.WTERMSIG(status)).name}"}
+            yield {**last, "outcome": f"ended the process, with {os.waitstatus_to_exitcode(status)}"}
         elif last is None:
             raise SystemExit(f"error: a process ended before its first mutant, with status {status}")
         numbers = range(last["number"] + 1, numbers.stop)
