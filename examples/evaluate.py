@@ -99,7 +99,7 @@ def main(
     schedule = schedule_of(preset, pipe).changed(set_ or [])
     chosen = named_methods(list(groups_of), pipe, schedule)
     # 2. Measure.
-    network = None if arcface is None else ArcFace.load(arcface).to(pipe.device)
+    network = None if arcface is None else ArcFace.from_pretrained(arcface).to(pipe.device)
     settings = {
         "data": [Path(data).resolve().name] if Path(data).is_dir() else [data, split, column],
         "model": pipe.base.to_json(),

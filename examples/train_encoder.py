@@ -142,7 +142,7 @@ def train(
     check(settings, generator, accelerator.num_processes, photographs is not None or arcface is not None)
     encoder = new_encoder(pipe, settings)
     real = None if photographs is None else aligned(pipe, photographs, count, settings.size)
-    identity = None if arcface is None else ArcFace.load(arcface).to(device).eval().requires_grad_(False)
+    identity = None if arcface is None else ArcFace.from_pretrained(arcface).to(device).eval().requires_grad_(False)
     configuration = {
         "generator": fingerprint(generator),
         "perceptual": fingerprint(pipe.projector_perceptual),

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+# Characters of a message, and how many of them are its end.
+_LONGEST, _END = 500, 150
+
 
 class PTIError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    A message may quote any file: it is kept on one line of printable characters, and long ones lose their middle.
+    """
+
+    def __str__(self) -> str:
+        text = printable(" ".join(super().__str__().splitlines()))
+        # The end says what to do.
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - _END]} … {text[-_END:]}"
 
 
 class InputError(PTIError, ValueError):
@@ -32,8 +43,8 @@ class SaveError(PTIError, OSError):
 
 
 def one_line(error: Exception) -> str:
-    """An error's message on one line, at most 200 characters long."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """An error's message on one line of printable characters, at most 200 of them."""
+    return printable(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def printable(text: str) -> str:

@@ -51,9 +51,11 @@ def test_importer_names_the_command_for_a_damaged_file(tmp_path: Path) -> None:
         load_mobile_stylegan(tmp_path)
 
 
-def test_importer_refuses_another_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_importer_refuses_another_network(count: int, tmp_path: Path) -> None:
+    layer = '<layer name="a" type="Const"><data element_type="f32" shape="2,512" offset="0" size="4096"/></layer>'
     for part in ("Mapping", "Synthesis"):
-        (tmp_path / f"{part}Network.xml").write_text("<net><layers></layers></net>")
-        (tmp_path / f"{part}Network.bin").write_bytes(b"")
+        (tmp_path / f"{part}Network.xml").write_text(f"<net><layers>{layer * count}</layers></net>")
+        (tmp_path / f"{part}Network.bin").write_bytes(bytes(4096))
     with pytest.raises(WeightsError, match="another network"):
         load_mobile_stylegan(tmp_path)

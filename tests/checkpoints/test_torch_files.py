@@ -207,6 +207,15 @@ def test_a_tensorflow_pickle_says_how_to_convert_it(tmp_path: Path) -> None:
         convert(tmp_path / "stylegan2-ffhq-config-f.pkl", tmp_path / "out")
 
 
+@pytest.mark.parametrize("opcode", [pickle.FRAME, pickle.BINBYTES8, pickle.BINUNICODE8])
+def test_a_file_that_claims_any_size_takes_no_memory(opcode: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "claims.pkl"
+    path.write_bytes(b"\x80\x04" + opcode + struct.pack("<Q", 1 << 50))
+    with pytest.raises(WeightsError, match=r"claims\.pkl is damaged") as caught:
+        read_torch_file(path)
+    assert "MemoryError" not in str(caught.value)
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("samples")

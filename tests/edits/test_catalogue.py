@@ -143,6 +143,24 @@ def test_shipped_edits_go_to_other_processes() -> None:
         assert (again.name, again.step is None) == (name, direction.step is None)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"step": {"measure": "smile", "change": 10**400}},
+        {"metrics": 1},
+        {"step": []},
+        {"step": {"measure": "\ud800\x00" * 999}},
+    ],
+)
+def test_hostile_numbers_and_names_are_one_short_line(entry: dict[str, Any], tmp_path: Path) -> None:
+    save_edits(tmp_path / "edits", {"a": Direction("a", vector(8))})
+    config = json.loads((tmp_path / "edits" / "edits.json").read_text())
+    (tmp_path / "edits" / "edits.json").write_text(json.dumps({"a": config["a"] | entry}))
+    with pytest.raises(WeightsError, match="holds no valid edits") as caught:
+        load_edits(tmp_path / "edits")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
 def test_mappers_lie_in_folders_of_their_own(tmp_path: Path) -> None:
     mapper = LatentMapper(["medium"], 16, 2, "made here")
     made = {"a": Direction("a", vector(8)), "curly hair": mapper, "b": Direction("b", vector(8, seed=1))}

@@ -135,3 +135,19 @@ def test_what_is_fixed_comes_from_the_file_and_must_be_the_same_things(
     else:
         with pytest.raises(WeightsError, match="delete it"):
             state.resume(checkpoint, "step")
+
+
+@pytest.mark.parametrize("name", ["now.w", "best.w", "adam.0.exp_avg", "adam.0.exp_avg_sq", "adam.0.step"])
+@pytest.mark.parametrize("shape", [None, (1,), (2, 2), (3,)])
+def test_what_does_not_fit_is_refused_before_a_step_is_taken(
+    name: str, shape: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    state = begin()
+    walk(state, 2)
+    checkpoint = LoopCheckpoint(tmp_path / "state.safetensors")
+    state.write(checkpoint, step=2)
+    kept = checkpoint.read()
+    del kept[name]
+    checkpoint.write(kept if shape is None else {**kept, name: torch.ones(shape)})
+    with pytest.raises(WeightsError, match="delete it to do that part"):
+        begin().resume(checkpoint, "step")

@@ -41,7 +41,7 @@ def test_a_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
     assert read_rows(path) == ROWS[:2]
 
 
-@pytest.mark.parametrize("damaged", ['"image": "b"}', '{"image": "b",,}', "{b}"])
+@pytest.mark.parametrize("damaged", ['"image": "b"}', '{"image": "b",,}', "{b}", "[" * 100_000 + "}"])
 def test_another_damaged_line_is_named(tmp_path: Path, damaged: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(f'{{"image": "a"}}\n{damaged}\n{{"image": "c"}}\n')

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.weights import fill
+from pti_hub.checkpoints.weights import filled
 from pti_hub.encoders import ArcFace
 
 
@@ -31,8 +31,6 @@ def load_arcface(weights: Mapping[str, Tensor]) -> ArcFace:
     Raises:
         WeightsError: A tensor is missing or has another shape.
     """
-    network = ArcFace()
     # Some files lack the last normalisation layer's weights, which were never trained.
     neutral = {"output_layer.4.weight": torch.ones(512), "output_layer.4.bias": torch.zeros(512)}
-    fill(network, {**neutral, **weights})
-    return network
+    return filled(ArcFace, {**neutral, **weights})

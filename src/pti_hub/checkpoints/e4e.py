@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.weights import fill
+from pti_hub.checkpoints.weights import filled
 from pti_hub.encoders import StyleEncoder
 from pti_hub.errors import WeightsError
 
@@ -51,7 +52,5 @@ def load_style_encoder(weights: Mapping[str, Tensor], content: Mapping[str, Any]
         average = None
     elif not isinstance(average, Tensor) or average.shape[-1] != 512 or average.numel() not in (512, layers * 512):
         raise WeightsError(f"latent_avg is missing, or not of [512] or [{layers}, 512] numbers; fetch the file again")
-    encoder = StyleEncoder(layers, kind)
     latents = torch.zeros(layers, 512) if average is None else average.float().reshape(-1, 512).expand(layers, 512)
-    fill(encoder, {**weights, "latent_avg": latents})
-    return encoder
+    return filled(functools.partial(StyleEncoder, layers, kind), {**weights, "latent_avg": latents})

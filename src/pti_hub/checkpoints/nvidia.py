@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pti_hub.checkpoints.unpickling import Record
-from pti_hub.checkpoints.weights import fill
+from pti_hub.checkpoints.weights import filled
 from pti_hub.errors import WeightsError
 from pti_hub.generators import StyleGAN2, StyleGAN3, w_statistics
 from pti_hub.generators.stylegan2 import TAPS
 from pti_hub.generators.stylegan3 import FilteredConv
+from pti_hub.storage import blueprint
+
+_Make = Callable[[], StyleGAN2 | StyleGAN3]
 
 
 def generator_of(content: Any) -> Record | None:
@@ -41,10 +45,10 @@ def load_nvidia(record: Record) -> StyleGAN2 | StyleGAN3:
     tensors = dict(_tensors(record))
     if record.state.get("img_channels") != 3:
         raise WeightsError(f"a generator of {record.state.get('img_channels')} channels; expected 3 (red, green, blue)")
-    generator: StyleGAN2 | StyleGAN3
-    generator = _stylegan3(record, tensors) if "synthesis.input.freqs" in tensors else _stylegan2(record, tensors)
-    names = nvidia_names(generator)
-    fill(generator, {ours: tensors.get(theirs) for ours, theirs in names.items()}, names)
+    make = _stylegan3(record, tensors) if "synthesis.input.freqs" in tensors else _stylegan2(record, tensors)
+    names = nvidia_names(blueprint(make))
+    generator = filled(make, {ours: tensors.get(theirs) for ours, theirs in names.items()}, names)
+    _check_filters(generator, tensors)
     _, generator.w_std = w_statistics(generator)
     return generator
 
@@ -160,7 +164,7 @@ def _resolution(record: Record) -> int:
     return int(resolution)
 
 
-def _stylegan2(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN2:
+def _stylegan2(record: Record, tensors: Mapping[str, Tensor]) -> _Make:
     resolution = _resolution(record)
     sizes = [2**i for i in range(2, resolution.bit_length())]
     blocks = [_module(record, f"synthesis.b{size}") for size in sizes]
@@ -176,7 +180,8 @@ def _stylegan2(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN2:
             raise WeightsError(f"the tensor {place}.weight is missing; the file is not whole, or of another network")
         channels.append(len(weight))
     hidden, embed = tensors.get("mapping.fc0.weight"), tensors.get("mapping.embed.weight")
-    return StyleGAN2(
+    return partial(
+        StyleGAN2,
         resolution=resolution,
         channels=channels,
         mapping_hidden_dim=None if hidden is None or "mapping.fc1.weight" not in tensors else len(hidden),
@@ -188,7 +193,7 @@ def _stylegan2(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN2:
     )
 
 
-def _stylegan3(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN3:
+def _stylegan3(record: Record, tensors: Mapping[str, Tensor]) -> _Make:
     synthesis = _module(record, "synthesis")
     init_kwargs = synthesis.get("_init_kwargs") or {}
     keys = (
@@ -209,7 +214,13 @@ def _stylegan3(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN3:
         "num_fp16_res",
     )
     options = {key: init_kwargs[key] for key in keys if key in init_kwargs}
-    generator = StyleGAN3(resolution=_resolution(record), **_mapping(record, tensors), **options)
+    return partial(StyleGAN3, resolution=_resolution(record), **_mapping(record, tensors), **options)
+
+
+def _check_filters(generator: StyleGAN2 | StyleGAN3, tensors: Mapping[str, Tensor]) -> None:
+    """Compare the resampling filters in a file with those that the network computes."""
+    if not isinstance(generator, StyleGAN3):
+        return
     for name, buffer in generator.named_buffers():
         if not name.endswith("_taps"):
             continue
@@ -217,4 +228,3 @@ def _stylegan3(record: Record, tensors: Mapping[str, Tensor]) -> StyleGAN3:
         stored = tensors.get(theirs)
         if stored is not None and (stored.shape != buffer.shape or not stored.allclose(buffer, atol=1e-5)):
             raise WeightsError(f"{theirs} is another filter than the layer's cut-off frequencies require")
-    return generator

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pti_hub.errors import WeightsError
+from pti_hub.errors import WeightsError, one_line
 from pti_hub.generators import MobileStyleGAN, w_statistics
-from pti_hub.storage import INSTALL_COMMAND, find_file
+from pti_hub.storage import DAMAGE, INSTALL_COMMAND, find_file
 
 _MAPPING_GAIN = 0.01 / math.sqrt(512)  # folded into the file's weights: learning-rate multiplier / √width
 
@@ -39,8 +39,8 @@ def load_mobile_stylegan(folder: str | Path | None = None) -> MobileStyleGAN:
         state = {**_mapping_state(mapping), **_synthesis_state(synthesis)}
         generator = MobileStyleGAN()
         missing, unexpected = generator.load_state_dict(state, strict=False)
-    except (KeyError, IndexError, StopIteration, RuntimeError) as error:
-        raise WeightsError(f"{folder} holds another network than MobileStyleGAN's: {error}") from error
+    except (StopIteration, *DAMAGE) as error:
+        raise WeightsError(f"{folder} holds another network than MobileStyleGAN's: {one_line(error)}") from error
     if set(missing) != {"w_avg", "w_std"} or unexpected:
         raise WeightsError(f"{folder} holds another network than MobileStyleGAN's: {missing or unexpected}")
     generator.w_avg, generator.w_std = w_statistics(generator)
@@ -61,8 +61,8 @@ def _constants(path: Path) -> Iterator[tuple[str, Tensor]]:
             offset, size = int(data.get("offset", 0)), int(data.get("size", 0))
             array = np.frombuffer(weights, np.float32, size // 4, offset).reshape(shape)
             yield layer.get("name", ""), torch.from_numpy(array.copy())
-    except (OSError, ElementTree.ParseError, ValueError, AssertionError) as error:
-        raise WeightsError(f"{path} is missing or damaged ({error}); run: {INSTALL_COMMAND}") from error
+    except (OSError, ElementTree.ParseError, AssertionError, *DAMAGE) as error:
+        raise WeightsError(f"{path} is missing or damaged ({one_line(error)}); run: {INSTALL_COMMAND}") from error
 
 
 def _mapping_state(constants: dict[str, Tensor]) -> dict[str, Tensor]:

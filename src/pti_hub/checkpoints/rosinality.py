@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pti_hub.checkpoints.weights import fill
+from pti_hub.checkpoints.weights import filled
 from pti_hub.errors import WeightsError
 from pti_hub.generators import StyleGAN2, w_statistics
+from pti_hub.storage import blueprint
 
 
 def rosinality_weights(content: Any) -> tuple[dict[str, Tensor], Tensor | None] | None:
@@ -56,17 +58,18 @@ def load_rosinality(weights: Mapping[str, Tensor], latent_avg: Tensor | None = N
         channels += [weights[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(doublings)]
     except KeyError as error:
         raise WeightsError(f"the tensor {error} is missing; the file is not whole, or of another network") from error
-    generator = StyleGAN2(
-        resolution=4 * 2**doublings, z_dim=z_dim, w_dim=w_dim, channels=channels, mapping_layers=depth
+    make = functools.partial(
+        StyleGAN2, 4 * 2**doublings, z_dim=z_dim, w_dim=w_dim, channels=channels, mapping_layers=depth
     )
-    names = {name: _rosinality_name(name) for name in generator.state_dict() if name not in ("w_std", "w_avg")}
+    state = blueprint(make).state_dict()
+    names = {name: _rosinality_name(name) for name in state if name not in ("w_std", "w_avg")}
     tensors: dict[str, Tensor | None] = {ours: weights.get(theirs) for ours, theirs in names.items()}
     for ours, theirs in names.items():
         # Older files lack noise maps; these are drawn with a fixed seed.
         if tensors[ours] is None and theirs.startswith("noises."):
-            expected = generator.state_dict()[ours]
+            expected = state[ours]
             tensors[ours] = torch.randn(expected.shape, generator=torch.Generator().manual_seed(expected.shape[-1]))
-    fill(generator, tensors, names)
+    generator = filled(make, tensors, names)
     w_avg, generator.w_std = w_statistics(generator)
     if latent_avg is None:
         generator.w_avg = w_avg

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from pti_hub.checkpoints.weights import fill
+from pti_hub.checkpoints.weights import filled
 from pti_hub.edits import LatentMapper
 from pti_hub.errors import WeightsError
 
@@ -29,9 +30,8 @@ def load_mapper(content: Any) -> LatentMapper | None:
     levels = [level for part, level in _PARTS.items() if f"{part}.mapping.1.weight" in state]
     if not levels:
         raise WeightsError("the file holds a StyleCLIP mapper of style space; only mappers of W+ are supported")
-    mapper = LatentMapper(levels)
-    fill(
-        mapper,
+    return filled(
+        functools.partial(LatentMapper, levels),
         {
             f"levels.{level}.{i}.{kind}": state.get(f"{part}.mapping.{i + 1}.{kind}")
             for part, level in _PARTS.items()
@@ -39,4 +39,3 @@ def load_mapper(content: Any) -> LatentMapper | None:
             for kind in ("weight", "bias")
         },
     )
-    return mapper

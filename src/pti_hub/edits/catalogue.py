@@ -12,9 +12,10 @@ from torch import Tensor
 
 from pti_hub.edits.direction import Direction, Step
 from pti_hub.edits.mapper import LatentMapper
-from pti_hub.errors import InputError, WeightsError
+from pti_hub.errors import InputError, WeightsError, one_line
 from pti_hub.faces import MEASURES
 from pti_hub.storage import (
+    DAMAGE,
     load_network,
     read_json,
     read_tensors,
@@ -111,8 +112,8 @@ def load_edits(folder: str | Path) -> dict[str, Direction | LatentMapper]:
             name: _load_mapper(folder, name) if name in mappers else _load_direction(name, next(vectors), entry)
             for name, entry in config.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{folder} holds no valid edits ({error})") from error
+    except DAMAGE as error:
+        raise WeightsError(f"{folder} holds no valid edits ({one_line(error)})") from error
 
 
 def _load_direction(name: str, vector: Tensor, entry: Mapping[str, Any]) -> Direction:
@@ -122,7 +123,7 @@ def _load_direction(name: str, vector: Tensor, entry: Mapping[str, Any]) -> Dire
 
 def _load_mapper(folder: Path, name: str) -> LatentMapper:
     check_mapper_name(name)
-    return load_network(LatentMapper, read_json(folder / name / "config.json"), folder / name / "model.safetensors")
+    return load_network(LatentMapper, folder / name)
 
 
 def shipped_edits() -> dict[str, Direction]:

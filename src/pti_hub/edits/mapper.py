@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.edits.direction import check_amount
 from pti_hub.errors import InputError
 from pti_hub.generators.layers import LEAKY_SLOPE, EqualLinear
+from pti_hub.storage import Network
 
 LEVELS = {"coarse": slice(0, 4), "medium": slice(4, 8), "fine": slice(8, None), "all": slice(None)}
 """The layers that each level of a mapper reads and moves."""
@@ -22,9 +22,7 @@ STEP = 0.1
 """Share of a mapper's offsets that strength 1 adds."""
 
 
-class LatentMapper(
-    nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "image-editing", "styleclip"]
-):
+class LatentMapper(Network, tags=["stylegan", "image-editing", "styleclip"]):
     """StyleCLIP's mapper M_t: one multi-layer perceptron per level, from the ws of the level's layers to their offsets.
 
     Args:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from PIL import Image
 from torch import Tensor, nn
 
 from pti_hub.encoders.ir_se import ResidualBody
 from pti_hub.faces import Face, align
 from pti_hub.images import to_tensor
-from pti_hub.storage import fetch_folder, load_network
+from pti_hub.storage import Network
 
 # The face region of an FFHQ-aligned picture of 256² pixels: top, bottom, left, right.
 _CROP = (35, 223, 32, 220)
 
 
-class ArcFace(ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=["face-recognition"]):
+class ArcFace(ResidualBody, Network, tags=["face-recognition"]):
     """IR-SE50 with ArcFace's head: maps pictures of the same person to nearby points on a sphere."""
 
     def __init__(self) -> None:
@@ -28,15 +25,6 @@ class ArcFace(ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=[
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(512), nn.Identity(), nn.Flatten(), nn.Linear(512 * 7 * 7, 512), nn.BatchNorm1d(512)
         )
-
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> ArcFace:
-        """Load the network from a folder that `pti-hub convert` wrote, or from a Hub repository.
-
-        Raises:
-            WeightsError: The weights can't be found or fetched, are damaged, or belong to another network.
-        """
-        return load_network(cls, {}, fetch_folder(name_or_path) / "model.safetensors")
 
     def forward(self, images: Tensor) -> Tensor:
         """Map FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1] to unit vectors `[B, 512]`; differentiable."""

@@ -8,13 +8,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.errors import InputError, WeightsError
 from pti_hub.optim import GradientPreconditioner
 from pti_hub.perceptual.lpips import MEAN, STD, alex_features
-from pti_hub.storage import load_network, read_json
+from pti_hub.storage import Network, load_network
 
 Space = Literal["w", "w+"]
 
@@ -28,9 +27,7 @@ _TAPS = {4: 192, 7: 384, 11: 256}
 _REDUCED, _LAST, _OFFSETS = 160, 64, 64
 
 
-class LightEncoder(
-    nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion", "encoder"]
-):
+class LightEncoder(Network, tags=["stylegan", "gan-inversion", "encoder"]):
     """Maps pictures to latents in a few milliseconds; implements the `Encoder` protocol.
 
     Weights are random until trained (`examples/train_encoder.py`). For latents of width 512 the encoder has 3.9 million
@@ -137,6 +134,6 @@ def shipped_encoder() -> LightEncoder:
         WeightsError: The package is damaged.
     """
     try:
-        return load_network(LightEncoder, read_json(SHIPPED / FILES[0]), SHIPPED / FILES[1])
+        return load_network(LightEncoder, SHIPPED)
     except WeightsError as error:
         raise WeightsError(f"the encoder in {SHIPPED} is missing or damaged; install pti-hub anew") from error

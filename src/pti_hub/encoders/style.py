@@ -6,12 +6,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.encoders.ir_se import ResidualBody
 from pti_hub.errors import InputError
 from pti_hub.generators.layers import EqualLinear
+from pti_hub.storage import Network
 
 Kind = Literal["e4e", "psp", "w"]
 
@@ -37,9 +37,7 @@ class MapToStyle(nn.Module):
         return w
 
 
-class StyleEncoder(
-    ResidualBody, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion", "encoder"]
-):
+class StyleEncoder(ResidualBody, Network, tags=["stylegan", "gan-inversion", "encoder"]):
     """A feature pyramid over IR-SE50 with a small head for each layer's w; implements the `Encoder` protocol.
 
     Args:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators.layers import LEAKY_SLOPE, MappingNetwork, StyledGenerator, inverse_haar
 from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
+from pti_hub.storage import Network
 
 
 class Modulation(nn.Linear):
@@ -95,7 +95,7 @@ class Block(nn.Module):
         return self.conv2(self.conv1(x, ws[0], noise[0]), ws[1], noise[1])
 
 
-class MobileStyleGAN(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
+class MobileStyleGAN(StyledGenerator, Network, tags=["stylegan", "gan-inversion"]):
     """MobileStyleGAN's mapping and synthesis networks; implements the `Generator` protocol.
 
     Layers are numbered as in StyleGAN2: the first convolution takes w 0; block i takes w 2i+1 (for the inverse Haar

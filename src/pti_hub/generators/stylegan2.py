@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators.filters import activate, activate_reference, enlarge, resample, resample_reference
 from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
 from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
+from pti_hub.storage import Network
 
 Architecture = Literal["skip", "resnet", "orig"]
 
@@ -256,7 +256,7 @@ class Block(nn.Module):
         return x, image
 
 
-class StyleGAN2(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
+class StyleGAN2(StyledGenerator, Network, tags=["stylegan", "gan-inversion"]):
     """StyleGAN2's mapping and synthesis networks; implements the `Generator` protocol.
 
     The defaults are those of config-f at 1024². The convolution at 4² takes w 0; the two convolutions at the i-th

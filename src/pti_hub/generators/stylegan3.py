@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators.filters import activate, resample
 from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
 from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
+from pti_hub.storage import Network
 
 
 def lowpass_filter(num_taps: int, cutoff: float, width: float, rate: float, radial: bool = False) -> Tensor:
@@ -199,7 +199,7 @@ class FilteredConv(nn.Module):
         return resample(activate(x, clamp=self.clamp), self.down_taps, down=self.down)
 
 
-class StyleGAN3(StyledGenerator, PyTorchModelHubMixin, library_name="pti-hub", tags=["stylegan", "gan-inversion"]):
+class StyleGAN3(StyledGenerator, Network, tags=["stylegan", "gan-inversion"]):
     """StyleGAN3's mapping and synthesis networks; implements the `Generator` protocol.
 
     The defaults are those of configuration T; configuration R has `conv_kernel=1, use_radial_filters=True` and twice

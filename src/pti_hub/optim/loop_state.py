@@ -14,6 +14,8 @@ from pti_hub.storage import as_weights_error
 DIVERGED = 10.0
 """A loss that many times the best one seen will not come back."""
 
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+
 
 class LoopState:
     """What a loop learns, with the optimiser and the random numbers that it is learned by.
@@ -95,10 +97,10 @@ class LoopState:
             self.best_loss = kept["best_loss"].item()
             self.random.set_state(kept["random"])
             for name, tensor in self.learned.items():
-                tensor.copy_(kept[f"now.{name}"])
-                self.best[name].copy_(kept[f"best.{name}"])
+                _refill(tensor, kept[f"now.{name}"])
+                _refill(self.best[name], kept[f"best.{name}"])
             for name, tensor in self.fixed.items():
-                tensor.copy_(kept[f"fixed.{name}"])
+                _refill(tensor, kept[f"fixed.{name}"])
             restore_adam(self.optimizer, kept)
             return [int(kept[name]) for name in counters]
 
@@ -110,14 +112,26 @@ def adam_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_adam(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser the moments and step counts that `adam_state` returned, found among tensors by name."""
+    """Give an optimiser the moments and step counts that `adam_state` returned, found among tensors by name.
+
+    Raises:
+        ValueError: A moment or a step count is missing, or has another shape.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("adam."):
             _, i, key = name.split(".")
-            # The fused step walks moments and weights in memory, so they must lie alike.
-            like = parameters[int(i)]
-            moment = tensor if tensor.shape != like.shape else torch.empty_like(like).copy_(tensor)
-            state.setdefault(int(i), {})[key] = moment.detach()
+            # The fused step walks moments and weights in memory without a look at shapes, so they must lie alike.
+            like = torch.zeros(()) if key == "step" else torch.empty_like(parameters[int(i)])
+            state.setdefault(int(i), {})[key] = _refill(like, tensor).detach()
+    if odd := [i for i, entry in state.items() if entry.keys() != _ADAM]:
+        raise ValueError(f"parameter {odd[0]} has {sorted(state[odd[0]])}; expected {sorted(_ADAM)}")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _refill(tensor: Tensor, kept: Tensor) -> Tensor:
+    """The tensor with what was kept of it, which must have its shape: what fits in part only is of another loop."""
+    if kept.shape != tensor.shape:
+        raise ValueError(f"it holds {list(kept.shape)} for {list(tensor.shape)}")
+    return tensor.copy_(kept)

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pti_hub.errors import InputError, MissingDependencyError
+from pti_hub.storage import Network
 
 NORM_EPSILON = 1e-10  # as in LPIPS: features are divided by their norm plus this
 MEAN = (-0.030, -0.088, -0.188)  # ImageNet's colour statistics on the [-1, 1] scale
@@ -127,7 +127,7 @@ class _LayerDistance(torch.autograd.Function):
         return gradient * grad_output.to(gradient.dtype).view(-1, 1, 1, 1), None, None, None
 
 
-class LPIPS(nn.Module, PyTorchModelHubMixin, library_name="pti-hub", tags=["lpips", "perceptual-metric"]):
+class LPIPS(Network, tags=["lpips", "perceptual-metric"]):
     """LPIPS v0.1 as a frozen network: 0 for equal pictures, and larger the more different they look.
 
     Weights are random until loaded by `LPIPS.from_pretrained`, `LPIPS.from_lpips` or

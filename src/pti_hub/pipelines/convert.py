@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor
 
 from pti_hub.checkpoints.arcface import arcface_weights, load_arcface
@@ -21,14 +20,14 @@ from pti_hub.checkpoints.styleclip import load_mapper
 from pti_hub.checkpoints.unpickling import read_torch_file
 from pti_hub.edits import Direction, save_edits
 from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
-from pti_hub.errors import InputError, MissingDependencyError, PTIError, SaveError, WeightsError, one_line, printable
+from pti_hub.errors import InputError, MissingDependencyError, PTIError, SaveError, WeightsError, one_line
 from pti_hub.generators import StyleGAN2, StyleGAN3
 from pti_hub.personalization import CONFIG_NAME as PERSONALIZATION_NAME
 from pti_hub.pipelines.pipeline import PTIPipeline
 from pti_hub.pipelines.pretrained import LPIPS_ORIGIN
 from pti_hub.pipelines.saving import INDEX_NAME
 from pti_hub.projectors import EncoderProjector
-from pti_hub.storage import check_replaceable, replaced_folder
+from pti_hub.storage import DAMAGE, Network, check_replaceable, replaced_folder
 
 KNOWN = (
     "NVIDIA's StyleGAN2-ADA and StyleGAN3 pickles, rosinality's .pt, e4e and pSp checkpoints, ArcFace's "
@@ -142,7 +141,7 @@ def _save_tuned(folder: Path, content: Any, base: PTIPipeline | None, pivots: Ma
     return f"a tuned generator of {', '.join(pivots)}"
 
 
-def _save_network(folder: Path, network: PyTorchModelHubMixin, description: str) -> str:
+def _save_network(folder: Path, network: Network, description: str) -> str:
     with replaced_folder(folder, "config.json") as new:
         network.save_pretrained(new)
     return description
@@ -163,5 +162,5 @@ def _named(file: Path) -> Iterator[None]:
     except PTIError as error:
         raise type(error)(f"{file}: {error}") from error
     # Of a file that is not what it seems, a constructor raises whatever its numbers lead to.
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        raise WeightsError(f"{file} does not hold what it should ({printable(one_line(error))})") from error
+    except DAMAGE as error:
+        raise WeightsError(f"{file} does not hold what it should ({one_line(error)})") from error

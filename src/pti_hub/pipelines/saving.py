@@ -129,10 +129,11 @@ def read_components(cls: type[_Pipeline], folder: Path, variant: str | None = No
                 f"{folder / INDEX_NAME} names {entry!r} as {part}; only {', '.join(classes)} of pti_hub is loaded"
             )
         component = classes[entry[1]]
-        config = read_json(folder / part / "config.json")
         if part in NETWORKS:
-            parts[part] = load_network(component, config, _weights(folder / part, variant))
-        elif component is EncoderProjector:
+            parts[part] = load_network(component, folder / part, _weights(folder / part, variant))
+            continue
+        config = read_json(folder / part / "config.json")
+        if component is EncoderProjector:
             parts[part] = component(parts["encoder"], component.config_class(**config))
         else:
             parts[part] = component(component.config_class(**config))

@@ -25,13 +25,14 @@ from pti_hub.storage.hub import (
 from pti_hub.storage.json_lines import append_row, read_rows, replace_rows
 from pti_hub.storage.leftovers import PARTIAL, recover_folder, remove_leftovers
 from pti_hub.storage.model_cards import personalization_card, pipeline_card
-from pti_hub.storage.networks import load_network
+from pti_hub.storage.networks import Network, blueprint, load_network, unfilled
 from pti_hub.storage.packages import INSTALL_COMMAND, find_file, install_packages, package_state, pinned_packages
 from pti_hub.storage.publishing import FolderKind, PushOptions, push_folder, save_folder
-from pti_hub.storage.reading import as_weights_error, read_json, read_tensors
+from pti_hub.storage.reading import DAMAGE, as_weights_error, read_json, read_tensors
 
 __all__ = [
     "COMMIT",
+    "DAMAGE",
     "INSTALL_COMMAND",
     "NETWORK_FOLDERS",
     "PARTIAL",
@@ -39,11 +40,13 @@ __all__ = [
     "VARIANTS",
     "DownloadOptions",
     "FolderKind",
+    "Network",
     "PublishedFile",
     "PushOptions",
     "append_row",
     "as_save_error",
     "as_weights_error",
+    "blueprint",
     "check_replaceable",
     "commit_of",
     "fetch_folder",
@@ -69,6 +72,7 @@ __all__ = [
     "replaced_folder",
     "save_folder",
     "tensor_digest",
+    "unfilled",
     "write_json",
     "write_tensors",
     "write_text",

@@ -16,6 +16,9 @@ from pti_hub.errors import WeightsError, one_line
 
 _MAX_JSON = 1 << 24
 
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+"""What the content of a damaged or hostile file leads to."""
+
 
 @contextmanager
 def as_weights_error(path: Path, remedy: str) -> Iterator[None]:
@@ -32,7 +35,7 @@ def as_weights_error(path: Path, remedy: str) -> Iterator[None]:
         yield
     except WeightsError as error:
         raise WeightsError(f"{error}; {remedy}") from error
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+    except DAMAGE as error:
         raise WeightsError(f"{path} does not hold what it should ({one_line(error)}); {remedy}") from error
 
 
