@@ -9,7 +9,7 @@ WEIGHTS := src/pti_hub/storage/data/weights.txt
 REQUIREMENTS := pyproject.toml setup.py $(wildcard requirements/*.txt) $(WEIGHTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install app demo film test coverage lint format dist clean
+.PHONY: help install app demo film test campaign coverage lint format dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,10 @@ film: install ## Walk through the page with Chromium, and film it into outputs/p
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest
+
+campaign: install ## Try to break the package, for some minutes: kills and damaged files
+	$(BIN)/python tests/campaigns/kills.py --count 90
+	$(BIN)/python tests/campaigns/mutants.py --count 2500
 
 coverage: install ## Run the tests and show which lines they miss
 	$(BIN)/python -m pytest --cov
