@@ -119,8 +119,10 @@ def test_files_that_are_too_large_are_not_taken(pipe: PTIPipeline, memory: Path)
     assert list(memory.iterdir()) == []
 
 
+# A shell has its background jobs ignore Ctrl-C, and so would a child of tests that run there.
 SERVE = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 import torch
 from pti_hub import PTIPipeline

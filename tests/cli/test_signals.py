@@ -14,7 +14,13 @@ from PIL import Image
 from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline
 from pti_hub.images import to_pil
 
-MAIN = "from pti_hub.cli import main; main()"
+# A shell has its background jobs ignore Ctrl-C, and so would a child of tests that run there.
+MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pti_hub.cli import main
+main()
+"""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
