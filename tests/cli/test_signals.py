@@ -43,7 +43,7 @@ def test_a_signal_ends_a_command(
         process.send_signal(number)
         shown += process.stderr.read()
         assert process.wait(60) == code
-    assert shown.endswith("\nstopped\n")
+    assert shown.endswith("stopped\n")
     assert "Traceback" not in shown
     assert {path.name for path in tmp_path.rglob("*.png")} == {"ada.png"}
     assert not [path for path in tmp_path.rglob(".*")]
