@@ -81,7 +81,7 @@ def test_saved_and_loaded_offline_it_gives_the_same_bits(
     real_pipe.load_personalization(output.personalization)
     real_pipe.save_pretrained(tmp_path / "saved")
     elsewhere = render_elsewhere(tmp_path / "saved", "subject", "smile")
-    assert np.array_equal(elsewhere, np.asarray(output.images[0]))
+    np.testing.assert_array_equal(elsewhere, np.asarray(output.images[0]))
 
 
 def test_the_known_checkpoint(real_pipe: PTIPipeline) -> None:
