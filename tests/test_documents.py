@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-import runpy
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
+from support.command_lines import understand
 from support.places import ROOT
-
-from pti_hub.cli import app
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 
@@ -53,18 +50,6 @@ COMMANDS = [
 ]
 
 
-def application(path: Path) -> Any:
-    """The command line of a script: its `app`, or the function that it gives to `typer.run`."""
-    found = runpy.run_path(str(path), run_name="shown")
-    if "app" in found:
-        return typer.main.get_command(found["app"])
-    called = re.search(r"typer\.run\((\w+)\)", path.read_text(encoding="utf-8"))
-    assert called is not None
-    single = typer.Typer()
-    single.command()(found[called[1]])
-    return typer.main.get_command(single)
-
-
 def test_what_python_shows_is_there(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     for document in DOCUMENTS:
@@ -85,23 +70,16 @@ def test_what_python_shows_is_there(tmp_path: Path) -> None:
     assert not errors, "\n".join(errors)
 
 
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[ProcessPoolExecutor]:
+    """Another process: with all scripts in this one, later tests would compute other last bits."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize(("line", "whole"), COMMANDS)
-def test_commands_are_understood(line: str, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    program, *arguments = shlex.split(line, comments=True)
-    command: Any = typer.main.get_command(app)
-    if program == "python":
-        script = ROOT / arguments.pop(0)
-        monkeypatch.syspath_prepend(str(script.parent))
-        command = application(script)
-    try:
-        with command.make_context(program, arguments) as context:
-            # What a group of commands leaves over is one of them, with its arguments.
-            if left := [*getattr(context, "_protected_args", []), *context.args]:
-                name, inner, rest = command.resolve_command(context, left)
-                inner.make_context(name, rest, parent=context)
-    except Exception as error:
-        if whole or type(error).__name__ != "MissingParameter":
-            raise
+def test_commands_are_understood(line: str, whole: bool, elsewhere: ProcessPoolExecutor) -> None:
+    elsewhere.submit(understand, line, whole).result()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
