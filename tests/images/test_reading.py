@@ -214,7 +214,6 @@ def test_below_the_limit_pillow_does_not_warn(tmp_path: Path) -> None:
         (b"bytes", "bytes"),
         (None, "NoneType"),
     ],
-    ids=str,
 )
 def test_unusable_values_are_refused(image: object, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):

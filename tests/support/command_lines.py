@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from pti_hub.cli import app
+from pti_hub.cli.commands import app
 from support.places import ROOT
 
 

@@ -7,25 +7,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-import typer
-
-from pti_hub.cli import dragging, editing, learning, models, personalizing, serving, sharing, weights
-from pti_hub.cli.app import app
-from pti_hub.errors import PTIError
-
-__all__ = [
-    "app",
-    "dragging",
-    "editing",
-    "learning",
-    "main",
-    "models",
-    "personalizing",
-    "serving",
-    "sharing",
-    "weights",
-]
-
+__all__ = ["main"]
 
 _INTERRUPTED, _TERMINATED = 130, 143
 
@@ -39,15 +21,30 @@ def main() -> None:
     # By default SIGTERM ends the process before it can clean up.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
-    except PTIError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        _run()
+    except KeyboardInterrupt:
+        _stop(_INTERRUPTED)
     except SystemExit as end:
         if end.code in (_INTERRUPTED, _TERMINATED):
-            typer.echo("stopped", err=True)
+            _stop(end.code)
         raise
+
+
+def _run() -> None:
+    # Here, since PyTorch takes seconds to import, in which a user may press Ctrl-C.
+    from pti_hub.cli.commands import app
+    from pti_hub.errors import PTIError
+
+    try:
+        app()
+    except PTIError as error:
+        sys.exit(f"error: {error}")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(_TERMINATED)
+
+
+def _stop(code: int) -> NoReturn:
+    print("stopped", file=sys.stderr)
+    sys.exit(code)
