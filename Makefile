@@ -37,11 +37,12 @@ demo: install ## Personalise the generator to a photograph and edit it
 film: install ## Walk through the page with Chromium, and film it into outputs/page
 	$(BIN)/python examples/film_page.py outputs/page
 
-test: install ## Run the tests
-	$(BIN)/python -m pytest
+test: install ## Run the tests, some files at a time
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 campaign: install ## Try to break the package, for some minutes: kills and damaged files
 	$(BIN)/python tests/campaigns/kills.py --count 90
+	$(BIN)/python tests/campaigns/stops.py --count 60
 	$(BIN)/python tests/campaigns/mutants.py --count 2500
 
 coverage: install ## Run the tests and show which lines they miss

@@ -17,6 +17,11 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
+# Processes that test side by side share the cores; threads that have to wait for one another cost ten times the time.
+if (_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 # The Hub is on this machine, where a test starts one, and the client learns its address as it is imported.
 with socket.socket() as _free:
     _free.bind(("127.0.0.1", 0))

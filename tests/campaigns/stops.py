@@ -1,0 +1,221 @@
+"""Stops commands by Ctrl-C and SIGTERM at random moments, and looks at what they say and leave.
+
+    python tests/campaigns/stops.py --count 300 --seed 0
+
+A stopped command must end with exit code 130 or 143, with `stopped` as its last line and without a traceback; all files
+that it leaves must be whole, and none hidden. Done again, it must leave the files of a command that nobody stopped,
+byte for byte. The script prints a table, and exits with 1 if anything failed. It needs a system with fork.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+os.environ["OMP_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+import typer
+from kills import make_pipeline, photograph
+from PIL import Image, ImageSequence
+from safetensors import safe_open
+from tqdm import tqdm
+
+from pti_hub import PTIPipeline
+from pti_hub.cli import commands, main
+
+COMMANDS = {
+    "edit": "edit photos/0.png -m model -e smile -e age=-1 --out out",
+    "edit a folder": "edit photos -m model -e smile --out out",
+    "personalize": "personalize photos -m model --out out",
+    "personalize, resumed": "personalize photos -m model --run run --out out",
+    "walk": "walk cast -m model --identity 0 -e smile --out out.gif",
+    "info": "info model",
+}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+LIMIT = 10.0  # seconds from the signal to the end of the process
+
+
+def stop(
+    count: Annotated[int, typer.Option(min=1, help="Number of signals, of all commands together.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
+) -> None:
+    """Stop commands of every kind, and print what came of it."""
+    assert commands.app.registered_commands
+    torch.set_num_threads(1)
+    failures = []
+    print(f"seed {seed}")
+    print(f"| {'command':20} | stopped | too late | failed | slowest end, seconds |")
+    with TemporaryDirectory() as folder:
+        start = prepare(Path(folder) / "start")
+        for number, (name, line) in enumerate(COMMANDS.items()):
+            share = count // len(COMMANDS) + (number < count % len(COMMANDS))
+            campaign = Campaign(line.split(), start, random.Random(f"{seed}/{name}"))
+            campaign.run(share)
+            failures += [f"{name}: {failure}" for failure in campaign.failures]
+            row = f"| {name:20} | {campaign.stopped:7} | {campaign.late:8} | {len(campaign.failures):6} |"
+            print(f"{row} {campaign.slowest:20.1f} |", flush=True)
+    print("\n".join([f"{len(failures)} failures", *failures]))
+    if failures:
+        raise typer.Exit(1)
+
+
+class Campaign:
+    """The stops of one command.
+
+    Args:
+        arguments: The command's arguments.
+        start: A folder of what the command needs.
+        random: Where the moments come from.
+    """
+
+    def __init__(self, arguments: list[str], start: Path, random: random.Random) -> None:
+        self.arguments, self.start, self.random = arguments, start, random
+        self.place = start.with_name("place")
+        self.stopped, self.late, self.slowest = 0, 0, 0.0
+        self.failures: list[str] = []
+        shutil.copytree(start, self.place)
+        began = time.perf_counter()
+        code, shown, _ = self.command(None, 0)
+        self.seconds = time.perf_counter() - began
+        if code:
+            raise SystemExit(f"{' '.join(arguments)} fails by itself: {shown}")
+        self.expected = contents(self.place)
+        shutil.rmtree(self.place)
+
+    def run(self, count: int) -> None:
+        """Stop the command so often, each time from the start."""
+        for _ in range(count):
+            shutil.copytree(self.start, self.place)
+            number = self.random.choice(list(CODES))
+            moment = self.random.uniform(0, self.seconds)
+            code, shown, took = self.command(number, moment)
+            self.slowest = max(self.slowest, took)
+            problems = self.problems(number, code, shown, took)
+            self.failures += [f"{number.name} after {moment:.3f} s: {problem}" for problem in problems]
+            shutil.rmtree(self.place)
+
+    def problems(self, number: signal.Signals, code: int, shown: str, took: float) -> list[str]:
+        """What is wrong after a signal."""
+        problems = []
+        if code == 0:
+            self.late += 1
+        elif code == CODES[number]:
+            self.stopped += 1
+            if not shown.endswith("stopped\n") or "Traceback" in shown:
+                problems.append(f"it said {shown[-300:]!r}")
+        else:
+            problems.append(f"exit code {code}: {shown[-300:]!r}")
+        if took > LIMIT:
+            problems.append(f"it went on for {took:.0f} s")
+        for path in self.place.rglob("*"):
+            if path.name.startswith("."):
+                problems.append(f"{path.name} is left")
+            elif path.is_file():
+                try:
+                    check(path)
+                except Exception as error:
+                    problems.append(f"{path.name} is not whole: {error}")
+        if not problems:
+            code, shown, _ = self.command(None, 0)
+            if code:
+                problems.append(f"done again, exit code {code}: {shown[-300:]!r}")
+            elif differing := sorted(k for k, _ in contents(self.place).items() ^ self.expected.items()):
+                problems.append(f"done again, other files: {', '.join(dict.fromkeys(differing))}")
+        return problems
+
+    def command(self, number: signal.Signals | None, moment: float) -> tuple[int, str, float]:
+        """The command in a child: its exit code, what it printed, and the seconds from the signal to its end."""
+        log, (ready, tells) = self.place.with_name("log.txt"), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self.child(log, tells)
+        os.read(ready, 1)
+        if number is not None:
+            # Python itself has not started the command in its first milliseconds.
+            time.sleep(0.01 + moment)
+            os.kill(pid, number)
+        sent = time.perf_counter()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(ready)
+        os.close(tells)
+        return code, log.read_text(encoding="utf-8"), time.perf_counter() - sent
+
+    def child(self, log: Path, tells: int) -> None:
+        """The command, in a process of its own, which ends here."""
+        code: object = 0
+        # All processes share the lock that tqdm has by default, and a stopped one would hold it for good.
+        tqdm.set_lock(threading.RLock())
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        try:
+            os.chdir(self.place)
+            sys.argv = ["pti-hub", *self.arguments]
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.write(tells, b"!")
+            main()
+        except SystemExit as end:
+            code = end.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def prepare(folder: Path) -> Path:
+    """A folder with photographs, a pipeline, and a personalisation to two of the photographs."""
+    (folder / "photos").mkdir(parents=True)
+    for i in range(2):
+        photograph(i).save(folder / "photos" / f"{i}.png")
+    pipe = make_pipeline(1)
+    pipe.save_pretrained(folder / "model")
+    pipe = PTIPipeline.from_pretrained(folder / "model", device="cpu")
+    pipe.set_progress_bar_config(disable=True)
+    pipe.personalize({"0": photograph(0), "1": photograph(1)}).save_pretrained(folder / "cast")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digests of all files of a folder, by their names."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def check(path: Path) -> None:
+    """Read a file.
+
+    Raises:
+        Exception: It is not whole.
+    """
+    if path.suffix == ".json":
+        json.loads(path.read_text(encoding="utf-8"))
+    elif path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            for name in file.keys():
+                file.get_tensor(name)
+    elif path.suffix in (".png", ".gif"):
+        with Image.open(path) as image:
+            for frame in ImageSequence.Iterator(image):
+                frame.load()
+
+
+if __name__ == "__main__":
+    typer.run(stop)
