@@ -255,6 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
         for base in [bases] if isinstance(bases, str) else bases:
             if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
                 errors.append(f'"base_model" {base!r} is not a model id')
+        if card.get("base_model_relation") not in (None, "adapter", "finetune", "merge", "quantized"):
+            errors.append('"base_model_relation" is not known')
         if card.get("license") == "other" and not card.get("license_name"):
             errors.append('"license_name" is required')
         for key in ("tags", "datasets"):
