@@ -59,8 +59,8 @@ def main(
     cast.save_pretrained(out / "personalization")
     pipe.load_personalization(cast)
     # 3. Publish.
-    shown, views = people if preview else (), {"unedited": None, edit: edit}.items()
-    gallery = {f"{name}, {what}": pipe.edit(name, how)[0] for name in shown for what, how in views}
+    views = {"unedited": None, edit: edit} if preview else {}
+    gallery = {f"{name}, {what}": pipe.edit(name, how)[0] for name in people for what, how in views.items()}
     typer.echo(f"published: {cast.push_to_hub(repo, delta=delta, private=not public, preview=gallery)}")
     # 4. Load the result as others would: the base is found automatically.
     published = PTIPipeline.from_pretrained(repo)

@@ -67,6 +67,8 @@ def test_pictures_are_shown_where_they_were_asked_for(hub: HubServer, ada: Perso
     hub.requests.clear()
     with pytest.raises(InputError, match=r"preview\['a'\] is a str; expected a PIL image"):
         ada.push_to_hub("me/ada", preview={"a": "a.jpg"})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="preview is a str; expected a PIL image, which"):
+        ada.push_to_hub("me/ada", preview="a.jpg")  # type: ignore[arg-type]
     assert not hub.requests
 
 

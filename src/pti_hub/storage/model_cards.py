@@ -12,7 +12,7 @@ _PAPER = "[Pivotal Tuning](https://arxiv.org/abs/2106.05744)"
 """A link, by which the Hub files a card under the paper."""
 
 _COLUMNS, _WIDTH = 4, 170
-"""The gallery's: a column of the Hub's page is as wide as four pictures, and pairs of pictures stay together."""
+"""Pictures in a row of the gallery, and their width in pixels: a row fits the Hub's page, and holds whole pairs."""
 
 _CITATION = """```bibtex
 @article{roich2021pivotal,

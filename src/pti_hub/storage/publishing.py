@@ -157,12 +157,12 @@ def _write_gallery(folder: Path, preview: Image.Image | Mapping[str, Image.Image
     Raises:
         InputError: One is no picture.
     """
-    pictures = {"": preview} if isinstance(preview, Image.Image) else preview or {}
+    pictures = preview if isinstance(preview, Mapping) else {} if preview is None else {"": preview}
     for number, (caption, picture) in enumerate(pictures.items()):
         if not isinstance(picture, Image.Image):
             raise InputError(
-                f"preview[{caption!r}] is a {type(picture).__name__}; expected a PIL image; "
-                "pti_hub.images.load_image reads one"
+                f"preview{f'[{caption!r}]' if caption else ''} is a {type(picture).__name__}; expected a PIL image, "
+                "which pti_hub.images.load_image reads"
             )
         upright = ImageOps.exif_transpose(picture)
         # Comments of the picture's file are left behind: Pillow would write them again.
