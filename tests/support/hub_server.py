@@ -159,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         routes: list[tuple[str, Callable[..., None]]] = [
             (r"POST /api/repos/create", self._create),
             (r"POST /api/validate-yaml", self._validate),
+            (r"GET /api/whoami-v2", self._whoami),
             (r"GET /api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", self._info),
             (r"GET /api/models/([^/]+/[^/]+)/tree/([^/]+)(?:/.*)?", self._tree),
             (r"GET /api/models/([^/]+/[^/]+)/refs", self._refs),
@@ -242,6 +243,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.server.repositories[repo_id].commit("main", {".gitattributes": b""}, [])
         self._answer(200, answer)
+
+    def _whoami(self) -> None:
+        user = _USERS.get(self._token or "")
+        self._answer(200 if user else 401, {"name": user} if user else {"error": "Invalid username or password."})
 
     def _validate(self) -> None:
         """The Hub's rules for the head of a card, those that ours could break."""
