@@ -12,8 +12,8 @@ from support.places import ROOT
 nbformat = pytest.importorskip("nbformat")
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 
-# Runs before a notebook's first cell: two steps in place of all, and edits that are not measured on the picture.
-FEW_STEPS = """
+# Runs before a notebook's first cell: one step in place of all, and edits that are not measured on the picture.
+ONE_STEP = """
 import dataclasses
 
 import torch
@@ -24,15 +24,15 @@ torch.set_num_threads(1)
 load = PTIPipeline.from_pretrained.__func__
 
 
-def load_with_few_steps(cls, *arguments, **keywords):
+def load_for_one_step(cls, *arguments, **keywords):
     pipe = load(cls, *arguments, **keywords)
-    pipe.projector = EncoderProjector(pipe.encoder, EncoderProjectorConfig(refine_steps=1))
-    pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=2))
+    pipe.projector = EncoderProjector(pipe.encoder, EncoderProjectorConfig(refine_steps=0))
+    pipe.tuner = PivotalTuner(PivotalTunerConfig(num_steps=1, uses_eigenbasis=False))
     pipe.edits = {name: dataclasses.replace(edit, step=None) for name, edit in pipe.edits.items()}
     return pipe
 
 
-PTIPipeline.from_pretrained = classmethod(load_with_few_steps)
+PTIPipeline.from_pretrained = classmethod(load_for_one_step)
 """
 
 
@@ -53,7 +53,7 @@ def test_notebooks_run(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(FEW_STEPS))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(ONE_STEP))
     # No kernel that the user has installed: the one of this interpreter.
     specs = jupyter_client.kernelspec.KernelSpecManager(kernel_dirs=[])
     manager = jupyter_client.AsyncKernelManager(kernel_spec_manager=specs)
