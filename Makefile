@@ -35,7 +35,7 @@ demo: install ## Personalise the generator to a photograph and edit it
 	$(BIN)/python examples/demo.py
 
 film: install ## Walk through the page with Chromium, and film it into outputs/page
-	$(BIN)/python examples/film_page.py outputs/page
+	$(BIN)/python benchmarks/film_page.py outputs/page
 
 test: install ## Run the tests, some files at a time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -36,7 +36,7 @@ from pti_hub.pipelines import DEFAULT_CHECKPOINT
 from pti_hub.pipelines.rendering import apply_edits, render
 from pti_hub.storage import append_row, read_rows
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "shipped_edits"))
 from face_labels import LABELS, Labeller
 
 ASKED = (-1.0, 1.0)

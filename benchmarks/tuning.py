@@ -153,7 +153,7 @@ class Judge:
 
 def label_networks(face_api: Path) -> Callable[[Tensor, str], float]:
     """A function from a picture and a label's name to the label."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "shipped_edits"))
     from face_attributes import FaceAttributes
     from face_labels import LABELS, Labeller
 

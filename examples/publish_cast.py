@@ -1,7 +1,7 @@
 """Tune one generator to a cast of people, publish the personalisation on the Hub, and load it as others would.
 
     python examples/publish_cast.py photos me/my-cast                 # one photograph per identity, named by the file
-    python examples/publish_cast.py photos me/my-cast --preview       # with a contact sheet on the model card
+    python examples/publish_cast.py photos me/my-cast --preview       # with pictures of everyone on the model card
 
 The repository is private unless you pass --public. It holds weight deltas and pivots but no photographs, and no
 pictures unless you pass --preview. Publish people only with their consent.
@@ -16,10 +16,9 @@ from typing import Annotated
 import typer
 from huggingface_hub import whoami
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
-from PIL import Image
 
 from pti_hub import InputError, PTIError, PTIPipeline
-from pti_hub.images import PICTURE_SUFFIXES, find_pictures, side_by_side
+from pti_hub.images import PICTURE_SUFFIXES, find_pictures
 from pti_hub.personalization import DELTAS
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
@@ -33,7 +32,7 @@ def main(
     delta: Annotated[str, typer.Option(help=f"Storage of the weight deltas: {', '.join(DELTAS)}.")] = "compact",
     edit: Annotated[str, typer.Option("--edit", "-e", help="Edit to show for each person.")] = "smile",
     preview: Annotated[
-        bool, typer.Option("--preview", help="Put a contact sheet of all people on the model card.")
+        bool, typer.Option("--preview", help="Show all people on the model card, unedited and edited.")
     ] = False,
     public: Annotated[bool, typer.Option("--public", help="Make the repository visible to everyone.")] = False,
     run: Annotated[
@@ -60,22 +59,14 @@ def main(
     cast.save_pretrained(out / "personalization")
     pipe.load_personalization(cast)
     # 3. Publish.
-    sheet = contact_sheet(pipe, edit) if preview else None
-    typer.echo(f"published: {cast.push_to_hub(repo, delta=delta, private=not public, preview=sheet)}")
+    views = {"unedited": None, edit: edit} if preview else {}
+    gallery = {f"{name}, {what}": pipe.edit(name, how)[0] for name in people for what, how in views.items()}
+    typer.echo(f"published: {cast.push_to_hub(repo, delta=delta, private=not public, preview=gallery)}")
     # 4. Load the result as others would: the base is found automatically.
     published = PTIPipeline.from_pretrained(repo)
     for name in people:
         published(name, edit=edit).images[0].save(out / f"{name}.png")
     typer.echo(f"{len(published.identities)} people, {edit}: {out}/")
-
-
-def contact_sheet(pipe: PTIPipeline, edit: str) -> Image.Image:
-    """One row per person: unedited and edited."""
-    rows = [side_by_side([pipe.edit(name)[0], pipe.edit(name, edit)[0]]) for name in pipe.identities]
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
-    for i, row in enumerate(rows):
-        sheet.paste(row, (0, i * row.height))
-    return sheet
 
 
 if __name__ == "__main__":

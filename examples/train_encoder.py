@@ -16,34 +16,17 @@ and RUN/curves.png show the encoder's errors on held-out samples. After a kill, 
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import typer
-from accelerate import Accelerator
-from encoder_training.degradation import to_bytes
-from encoder_training.samples import CHUNK, Samples
+from encoder_training.run import train
+from encoder_training.samples import CHUNK
 from encoder_training.settings import Settings
-from encoder_training.teacher import Teacher
-from torch import Tensor
-from tqdm.auto import tqdm
 
 from pti_hub import PTIError, PTIPipeline
-from pti_hub.encoders import ArcFace, LightEncoder
-from pti_hub.errors import InputError, one_line
-from pti_hub.evaluation import open_photographs
-from pti_hub.generators import Generator
-from pti_hub.generators.protocol import chosen_resolution
-from pti_hub.images import to_tensor
-from pti_hub.optim import GradientPreconditioner, process_state, reused_memory
-from pti_hub.pipelines import DEFAULT_CHECKPOINT, RunFolder
-from pti_hub.storage import fingerprint, read_rows, read_tensors, replaced_folder, tensor_digest, write_tensors
-
-AXES = 96  # of the gradient preconditioner, which assumes pictures to be least sensitive to all other directions
+from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 
 def main(
@@ -123,143 +106,6 @@ def main(
         seed=seed,
     )
     train(run, pipe, settings, arcface, photographs, count, half)
-
-
-def train(
-    run: Path,
-    pipe: PTIPipeline,
-    settings: Settings,
-    arcface: str | None,
-    photographs: str | None,
-    count: int | None,
-    half: bool,
-) -> None:
-    """Train an encoder; see `main` for the arguments."""
-    generator, device = pipe.generator, pipe.device
-    # The training loop chooses the precision itself, with `mixed_precision`.
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    # 1. Check everything that could fail only after the long work.
-    check(settings, generator, accelerator.num_processes, photographs is not None or arcface is not None)
-    encoder = new_encoder(pipe, settings)
-    real = None if photographs is None else aligned(pipe, photographs, count, settings.size)
-    identity = None if arcface is None else ArcFace.from_pretrained(arcface).to(device).eval().requires_grad_(False)
-    configuration = {
-        "generator": fingerprint(generator),
-        "perceptual": fingerprint(pipe.projector_perceptual),
-        "arcface": identity and fingerprint(identity),
-        "photographs": None if real is None else tensor_digest(real),
-        "processes": accelerator.num_processes,
-        **dataclasses.asdict(settings),
-    }
-    if accelerator.is_main_process:
-        RunFolder(run, configuration)
-    accelerator.wait_for_everyone()
-    # 2. Render the samples, divided among the processes.
-    data = Samples(run / "samples", settings)
-    with reused_memory():
-        data.render(generator, accelerator)
-        accelerator.wait_for_everyone()
-        # 3. Measure how sensitive pictures are to w.
-        if settings.preconditioner_samples:
-            gradients = data.gradients(generator, pipe.projector_perceptual, accelerator)
-            encoder.preconditioner = GradientPreconditioner.of(gradients, encoder.num_axes)
-        # 4. Train the encoder.
-        Teacher(settings, generator, pipe.projector_perceptual, identity, data, real, accelerator, run).teach(encoder)
-    # 5. Save the encoder.
-    if accelerator.is_main_process:
-        with replaced_folder(run / "encoder", "config.json") as folder:
-            encoder.save_pretrained(folder)
-            if half:
-                weights = read_tensors(folder / "model.safetensors")
-                rounded = {name: t.half() if t.ndim > 1 else t for name, t in weights.items()}
-                write_tensors(folder / "model.safetensors", rounded)
-        curves(run)
-        print(f"encoder saved in {run / 'encoder'}")
-
-
-def check(settings: Settings, generator: Generator, processes: int, pictured_too: bool) -> None:
-    """Check settings before the long work begins.
-
-    Raises:
-        InputError: A number is out of range, or contradicts another one.
-    """
-    for option, size in (("--size", settings.size), ("--picture-size", settings.picture_size)):
-        try:
-            chosen_resolution(generator, size)
-        except InputError as error:
-            raise InputError(f"{option} {size}; expected {generator.resolution} divided by a power of two") from error
-    if settings.batch_size % processes or settings.samples < settings.batch_size:
-        raise InputError(
-            f"--batch-size {settings.batch_size} for {processes} processes and {settings.samples} samples; expected a "
-            "multiple of the number of processes, and at most the number of samples"
-        )
-    if 0 < settings.preconditioner_samples < CHUNK:
-        raise InputError(f"--preconditioner-samples {settings.preconditioner_samples}; expected 0 or at least {CHUNK}")
-    if pictured_too and not (settings.picture_steps and settings.picture_share):
-        raise InputError("--photographs and --arcface need steps that compare pictures; set --picture-steps above 0")
-
-
-def aligned(pipe: PTIPipeline, source: str, count: int | None, size: int) -> Tensor:
-    """Aligned photographs, uint8 `[N, 3, size, size]`; photographs without exactly one face are left out."""
-    pictures = []
-    for photograph in tqdm(
-        open_photographs(source, count), desc="photographs", disable=not process_state().is_main_process
-    ):
-        try:
-            if photograph.image is None:
-                raise InputError(photograph.problem or "unreadable")
-            pictures.append(to_bytes(to_tensor(pipe.prepare(photograph.image), size))[0])
-        except InputError as error:
-            if process_state().is_main_process:
-                tqdm.write(f"left out {photograph.name}: {one_line(error)}")
-    if not pictures:
-        raise InputError(f"{source} holds no photograph that can be used")
-    return torch.stack(pictures)
-
-
-def new_encoder(pipe: PTIPipeline, settings: Settings) -> LightEncoder:
-    """Create an encoder; its body gets the AlexNet weights of the pipeline's LPIPS, if there are any."""
-    torch.manual_seed(settings.seed)
-    generator: Any = pipe.generator
-    axes = min(AXES, generator.w_dim) if settings.preconditioner_samples else 0
-    space: Any = settings.space
-    encoder = LightEncoder(generator.w_dim, generator.num_ws, space, settings.resolution, axes)
-    for network in (pipe.perceptual, pipe.projector_perceptual):
-        if network.net == "alex":
-            encoder.body.load_state_dict(network.features.state_dict())
-            break
-    else:
-        if process_state().is_main_process:
-            print("no LPIPS with AlexNet in the pipeline: the body starts from random weights and needs more samples")
-    z = torch.randn(4096, generator.z_dim, generator=torch.Generator().manual_seed(settings.seed))
-    with torch.no_grad():
-        w = generator.mapping(z.to(pipe.device))
-    encoder.w_avg.copy_(generator.w_avg)
-    encoder.w_scale.copy_(w.std(0))
-    torch.nn.init.normal_(encoder.to_w.weight, std=0.1 / math.sqrt(encoder.to_w.in_features))
-    return encoder.to(pipe.device)
-
-
-def curves(run: Path) -> None:
-    """Plot the log, if matplotlib is installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    rows = read_rows(run / "log.jsonl")
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, names in ((left, ("train_w", "w", "w_degraded")), (right, ("lpips",))):
-        for name in names:
-            points = [(row["step"], row[name]) for row in rows if name in row]
-            axes.plot(*zip(*points, strict=True), label=name)
-        axes.set_xlabel("step")
-        axes.legend()
-    left.set_ylabel("‖ŵ − w‖² / W's variance")
-    right.axhline(rows[0]["lpips_mean_latent"], color="gray", linestyle=":", label="mean latent")
-    right.set_ylabel("LPIPS of held-out samples")
-    right.legend()
-    figure.savefig(run / "curves.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from support.foreign_files import write_nvidia
 from support.golden import golden
-from support.hub_server import HubServer
+from support.hub_server import HubServer, files_of
 from support.pictures import same
 from typer.testing import CliRunner
 
@@ -292,7 +292,9 @@ def test_push_pull_and_list(hub: HubServer, pipe: PTIPipeline, photograph: torch
     assert "published, private" in pushed.output
     base = PTIPipeline.from_pretrained("me/base")
     base(photograph).personalization.save_pretrained(tmp_path / "ada")
-    assert "published: " in run("push", str(tmp_path / "ada"), "me/ada", "--no-private").output
+    Image.new("RGB", (8, 8)).save(shown := tmp_path / "smile=1.png")
+    assert "published: " in run("push", str(tmp_path / "ada"), "me/ada", "--no-private", "--preview", str(shown)).output
+    assert 'src="gallery/0.jpg" alt="smile=1"' in files_of(hub, "me/ada")["README.md"].decode()
     listed = run("list", "me/ada").output
     for fact in ("me/base", "deltas     compact", "subject", "lpips", "edits      the base's"):
         assert fact in listed
@@ -300,6 +302,8 @@ def test_push_pull_and_list(hub: HubServer, pipe: PTIPipeline, photograph: torch
     hub.requests.clear()
     assert run("list", "me/ada").exit_code == 0
     assert not any("safetensors" in line for line in hub.requests)
+    twice = run("push", str(tmp_path / "ada"), "me/ada", "--preview", str(shown), "--preview", "other/smile=1.jpg")
+    assert "two pictures are called 'smile=1'" in str(twice.exception)
     assert f"saved in {tmp_path}/pulled/" in run("pull", "me/ada", str(tmp_path / "pulled")).output
     assert Personalization.from_pretrained(tmp_path / "pulled").base.repo == "me/base"
     hub.add("me/other", {"config.json": b"{}"})

@@ -8,5 +8,6 @@ from support.places import EXAMPLES
 
 @pytest.fixture(autouse=True)
 def _examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder of the scripts is where Python looks for modules, as when one of them is run."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    """The folders of the scripts are where Python looks for modules, as when one of them is run."""
+    for folder in (EXAMPLES, EXAMPLES / "shipped_edits"):
+        monkeypatch.syspath_prepend(str(folder))

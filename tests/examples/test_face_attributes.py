@@ -1,10 +1,10 @@
-"""The expression and age-and-gender networks of examples/face_attributes.py."""
+"""The expression and age-and-gender networks that label faces."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ from support.places import EXAMPLES
 
 from pti_hub.errors import InputError, WeightsError
 
-_path = EXAMPLES / "face_attributes.py"
-_spec = importlib.util.spec_from_file_location("face_attributes", _path)
-assert _spec is not None and _spec.loader is not None
-fa = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fa)
+sys.path.insert(0, str(EXAMPLES / "shipped_edits"))
+import face_attributes as fa
+from expression_net import SeparableConv
+from face_crop import face_crop
 
 PACKAGE = os.environ.get("PTI_HUB_FACE_API", "")
 COMMAND = "npm pack @vladmandic/face-api@1.7.15"
@@ -203,7 +202,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     [((0, 0), [[0.0, 2.0], [8.0, 10.0]]), ((2, 2), [[10.0, 0.0], [0.0, 0.0]])],
 )
 def test_stride_two_pads_the_far_side(tap: tuple[int, int], expected: list[list[float]]) -> None:
-    conv = fa.SeparableConv(1, 1, stride=2).requires_grad_(False)
+    conv = SeparableConv(1, 1, stride=2).requires_grad_(False)
     conv.depthwise.weight.zero_()
     conv.depthwise.weight[0, 0, tap[0], tap[1]] = 1.0
     conv.pointwise.weight.fill_(1.0)
@@ -254,21 +253,21 @@ def landmarks_over(left: float, top: float, right: float, bottom: float) -> np.n
 def test_the_crop_is_the_landmarks_box_and_a_tenth_around_it() -> None:
     image = Image.new("RGB", (300, 300), "blue")
     image.paste("red", (90, 45, 210, 165))  # the box below, 100x100, and 10 on every side
-    face = np.asarray(fa.face_crop(image, landmarks_over(100, 55, 200, 155)))
+    face = np.asarray(face_crop(image, landmarks_over(100, 55, 200, 155)))
     assert face.shape == (112, 112, 3)
     assert (face == [255, 0, 0]).all()
 
 
 def test_a_box_that_is_not_square_is_filled_up_with_black() -> None:
     image = Image.new("L", (300, 300), 255)
-    face = np.asarray(fa.face_crop(image, landmarks_over(100, 100, 200, 150)))
+    face = np.asarray(face_crop(image, landmarks_over(100, 100, 200, 150)))
     rows = face.min(axis=(1, 2))
     assert (rows[:28] == 0).all() and (rows[28:84] == 255).all() and (rows[84:] == 0).all()
 
 
 def test_a_box_over_the_border_is_cut_there() -> None:
     image = Image.new("RGB", (100, 100), "white")
-    face = np.asarray(fa.face_crop(image, landmarks_over(-50, -50, 150, 150)))
+    face = np.asarray(face_crop(image, landmarks_over(-50, -50, 150, 150)))
     assert (face == 255).all()
 
 
@@ -277,7 +276,7 @@ def test_a_box_over_the_border_is_cut_there() -> None:
 def test_any_landmarks_give_a_face_or_an_input_error(corners: list[float]) -> None:
     image = Image.new("RGB", (640, 480))
     try:
-        face = fa.face_crop(image, landmarks_over(*corners))
+        face = face_crop(image, landmarks_over(*corners))
     except InputError:
         return
     assert face.size == (112, 112)
@@ -294,7 +293,7 @@ def test_any_landmarks_give_a_face_or_an_input_error(corners: list[float]) -> No
 )
 def test_landmarks_that_give_no_box_are_refused(landmarks: np.ndarray) -> None:
     with pytest.raises(InputError, match="landmarks"):
-        fa.face_crop(Image.new("RGB", (100, 100)), landmarks)
+        face_crop(Image.new("RGB", (100, 100)), landmarks)
 
 
 # --- the real weights -------------------------------------------------------------------------

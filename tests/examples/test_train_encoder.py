@@ -160,7 +160,7 @@ def test_it_learns_to_invert_a_stylegan2(example: ModuleType, pipe: PTIPipeline,
 def test_w_plus_stays_close_to_w(
     example: ModuleType, folder: Path, tmp_path: Path, photograph: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(example, "aligned", lambda *_: example.to_bytes(photograph[None]))
+    monkeypatch.setattr(part("run"), "aligned", lambda *_: part("degradation").to_bytes(photograph[None]))
     apart = []
     for weight in (0.01, 100.0):
         run = tmp_path / f"run{weight}"
@@ -181,17 +181,17 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     monkeypatch.setattr(part("teacher"), "LOG_STEPS", 5)
     options = {"samples": 192, "steps": 11, "picture_steps": 6}
     teach(example, tmp_path / "whole", folder, **options)
-    step = example.Teacher._step
+    step = part("teacher").Teacher._step
 
     def killed(self: Any, network: Any, number: int) -> Any:
         if number == 13:
             raise KeyboardInterrupt
         return step(self, network, number)
 
-    monkeypatch.setattr(example.Teacher, "_step", killed)
+    monkeypatch.setattr(part("teacher").Teacher, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
         teach(example, tmp_path / "killed", folder, **options)
-    monkeypatch.setattr(example.Teacher, "_step", step)
+    monkeypatch.setattr(part("teacher").Teacher, "_step", step)
     assert not (tmp_path / "killed" / "encoder").exists()
     teach(example, tmp_path / "killed", folder, **options)
     one, two = (LightEncoder.from_pretrained(tmp_path / run / "encoder").state_dict() for run in ("whole", "killed"))
@@ -256,8 +256,8 @@ def test_photographs_to_learn_from(example: ModuleType, pipe: PTIPipeline, tmp_p
     picture = Image.radial_gradient("L").convert("RGB")
     picture.save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    found = example.aligned(pipe, str(tmp_path), None, 64)
-    assert torch.equal(found, example.to_bytes(to_tensor(picture, 64)))
+    found = part("photographs").aligned(pipe, str(tmp_path), None, 64)
+    assert torch.equal(found, part("degradation").to_bytes(to_tensor(picture, 64)))
     (tmp_path / "a.png").unlink()
     with pytest.raises(InputError, match="holds no photograph that can be used"):
-        example.aligned(pipe, str(tmp_path), None, 64)
+        part("photographs").aligned(pipe, str(tmp_path), None, 64)

@@ -34,7 +34,7 @@ def test_who_is_no_longer_in_it_is_no_longer_there(hub: HubServer, pipe: PTIPipe
     pipe.personalization = None
     pipe.push_to_hub("me/base")
     files = files_of(hub, "me/base")
-    assert not [path for path in files if "personalization" in path or "preview" in path]
+    assert not [path for path in files if "personalization" in path or "gallery" in path]
     assert {"notes.txt", "generator/model.safetensors", "generator/model.fp16.safetensors"} <= files.keys()
     assert not PTIPipeline.from_pretrained("me/base").identities
     with pytest.raises(InputError, match=r"me/base holds something else \(model_index\.json\)"):

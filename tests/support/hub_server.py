@@ -159,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         routes: list[tuple[str, Callable[..., None]]] = [
             (r"POST /api/repos/create", self._create),
             (r"POST /api/validate-yaml", self._validate),
+            (r"GET /api/whoami-v2", self._whoami),
             (r"GET /api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", self._info),
             (r"GET /api/models/([^/]+/[^/]+)/tree/([^/]+)(?:/.*)?", self._tree),
             (r"GET /api/models/([^/]+/[^/]+)/refs", self._refs),
@@ -243,6 +244,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.repositories[repo_id].commit("main", {".gitattributes": b""}, [])
         self._answer(200, answer)
 
+    def _whoami(self) -> None:
+        user = _USERS.get(self._token or "")
+        self._answer(200 if user else 401, {"name": user} if user else {"error": "Invalid username or password."})
+
     def _validate(self) -> None:
         """The Hub's rules for the head of a card, those that ours could break."""
         content = json.loads(self._body())["content"]
@@ -255,6 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
         for base in [bases] if isinstance(bases, str) else bases:
             if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
                 errors.append(f'"base_model" {base!r} is not a model id')
+        if card.get("base_model_relation") not in (None, "adapter", "finetune", "merge", "quantized"):
+            errors.append('"base_model_relation" is not known')
         if card.get("license") == "other" and not card.get("license_name"):
             errors.append('"license_name" is required')
         for key in ("tags", "datasets"):

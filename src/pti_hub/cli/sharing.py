@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from PIL import Image
 
 from pti_hub.cli.app import app, echo_untrusted, format_metrics
 from pti_hub.edits.catalogue import CONFIG_NAME as EDITS_NAME
 from pti_hub.errors import InputError, WeightsError
+from pti_hub.images import load_image
 from pti_hub.personalization import CONFIG_NAME, DELTAS, PERSONALIZATION_FOLDER, Personalization
 from pti_hub.pipelines import INDEX_NAME, KNOWN_CHECKPOINTS, PIPELINE_FOLDER, PTIPipeline
 from pti_hub.storage import (
@@ -37,6 +39,10 @@ def push(
     variant: Annotated[
         str | None, typer.Option(help=f"Precision of a pipeline's weights: {', '.join(VARIANTS)}.")
     ] = None,
+    preview: Annotated[
+        list[Path] | None,
+        typer.Option(help="Picture for the card, captioned by the file's name; can be repeated. None by default."),
+    ] = None,
     branch: Annotated[str | None, typer.Option(help="Branch to push to; created if missing.")] = None,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request instead of committing.")] = False,
@@ -56,6 +62,7 @@ def push(
         "commit_message": message,
         "create_pr": pr,
         "token": token,
+        "preview": _gallery(preview or []),
     }
     if (folder / CONFIG_NAME).is_file():
         address = Personalization.from_pretrained(folder).push_to_hub(repo, delta=delta, **options)
@@ -64,6 +71,13 @@ def push(
         pipe = PTIPipeline.from_pretrained(folder, device="cpu", variant=stored)
         address = pipe.push_to_hub(repo, variant=variant, **options)
     typer.echo(f"published{', private' if private else ''}: {address}")
+
+
+def _gallery(paths: list[Path]) -> dict[str, Image.Image]:
+    names = [path.stem for path in paths]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two pictures are called {twice[0]!r}, which is their caption; rename one of them")
+    return {path.stem: load_image(path) for path in paths}
 
 
 @app.command()

@@ -220,8 +220,8 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
             },
         )
 
-    def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
+    def generate_model_card(self, repo_id: str | None = None, captions: Sequence[str] = ()) -> ModelCard:
         """The card of a saved folder: base, how to load it, metrics of each identity, settings, licences."""
         return personalization_card(
-            self.base.to_json(), list(self.pivots), self.metrics, self.settings, self.origins, repo_id, preview
+            self.base.to_json(), list(self.pivots), self.metrics, self.settings, self.origins, repo_id, captions
         )

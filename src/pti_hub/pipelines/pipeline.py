@@ -344,6 +344,6 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         write = functools.partial(write_components, self, variant=variant)
         return push_folder(repo_id, PIPELINE_FOLDER, write, self.generate_model_card, **push)
 
-    def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
+    def generate_model_card(self, repo_id: str | None = None, captions: Sequence[str] = ()) -> ModelCard:
         """The card of a saved folder: what it is, how to load it, whose weights it holds."""
-        return make_card(self, repo_id, preview)
+        return make_card(self, repo_id, captions)

@@ -131,7 +131,7 @@ KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
                 },
                 {
                     "part": "edits",
-                    "origin": "learned for this generator by examples/learn_directions.py",
+                    "origin": "learned for this generator by examples/shipped_edits/learn_directions.py",
                     "licence": "Apache-2.0; of use with the generator alone, hence non-commercial",
                 },
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -158,10 +159,11 @@ def read_components(cls: type[_Pipeline], folder: Path, variant: str | None = No
     return pipe
 
 
-def make_card(components: Components, repo_id: str | None = None, preview: bool = False) -> ModelCard:
+def make_card(components: Components, repo_id: str | None = None, captions: Sequence[str] = ()) -> ModelCard:
     """The card of a pipeline's folder: what it is, how to load it, whose weights it holds."""
     edits, identities = list(components.edits), list(components.identities)
-    return pipeline_card(components.name, edits, identities, components.origins, repo_id, preview)
+    base = None if components.personalization is None else components.personalization.base.to_json()
+    return pipeline_card(components.name, edits, identities, components.origins, base, repo_id, captions)
 
 
 def _write_network(network: Any, folder: Path, variant: str | None, components: Components) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-PREVIEW_NAME = "preview.jpg"
+_PAPER = "[Pivotal Tuning](https://arxiv.org/abs/2106.05744)"
+"""A link, by which the Hub files a card under the paper."""
+
+_COLUMNS, _WIDTH = 4, 170
+"""Pictures in a row of the gallery, and their width in pixels: a row fits the Hub's page, and holds whole pairs."""
 
 _CITATION = """```bibtex
 @article{roich2021pivotal,
@@ -25,8 +29,9 @@ def pipeline_card(
     edits: Sequence[str],
     identities: Sequence[str],
     origins: Sequence[Mapping[str, str]],
+    base: Mapping[str, str] | None = None,
     repo_id: str | None = None,
-    preview: bool = False,
+    captions: Sequence[str] = (),
 ) -> ModelCard:
     """The card of a pipeline.
 
@@ -35,8 +40,9 @@ def pipeline_card(
         edits: Names of its directions.
         identities: Names of the identities it was personalised to.
         origins: Dicts of `"part"`, `"origin"` and `"licence"`.
+        base: The pipeline that a personalised one was tuned on, as in `personalization_card`.
         repo_id: Repository that the card is for; "this repository or folder" by default.
-        preview: Whether there is a picture beside the card.
+        captions: A caption per picture of the gallery, see `picture_name`.
 
     Returns:
         The card, with the Hub's metadata.
@@ -44,15 +50,17 @@ def pipeline_card(
     subject = f'"{_plain(identities[0])}"' if identities else '"photo.jpg"'
     sections = [
         f"# {_plain(name)}",
-        "A StyleGAN pipeline for editing real photographs by Pivotal Tuning.",
-        *_picture(preview),
+        f"A StyleGAN pipeline for editing real photographs by {_PAPER}.",
+        *_gallery(captions),
         _usage(repo_id, subject, edits[0] if edits else None),
         f"Edits: {', '.join(map(_plain, edits)) or 'none'}.",
     ]
     if identities:
-        sections.append(f"Personalised to: {', '.join(map(_plain, identities))}. No photograph is stored.")
+        sections.append(f"Personalised to: {', '.join(map(_plain, identities))}. {_stored(captions)}")
     sections += ["## Origin and licence of the weights", _origins(origins), "## Citation", _CITATION]
-    return _card(sections, origins)
+    where = None if base is None else base.get("repo", base["name"])
+    # A pipeline may be pushed to where its base is; no repository is tuned on itself.
+    return _card(sections, origins, None if where == repo_id else where, "finetune")
 
 
 def personalization_card(
@@ -62,7 +70,7 @@ def personalization_card(
     settings: Mapping[str, Any],
     origins: Sequence[Mapping[str, str]],
     repo_id: str | None = None,
-    preview: bool = False,
+    captions: Sequence[str] = (),
 ) -> ModelCard:
     """The card of a personalisation.
 
@@ -73,7 +81,7 @@ def personalization_card(
         settings: Hyper-parameters, seed and versions.
         origins: Origins of the base's weights, as in `pipeline_card`.
         repo_id: Repository that the card is for; "this repository or folder" by default.
-        preview: Whether there is a picture beside the card.
+        captions: A caption per picture of the gallery, see `picture_name`.
 
     Returns:
         The card, with the Hub's metadata.
@@ -82,8 +90,8 @@ def personalization_card(
     revision = f" at revision `{_plain(base['revision'])}`" if "revision" in base else ""
     sections = [
         f"# Personalisation of {_plain(where)}",
-        "Weight deltas and pivots learned by Pivotal Tuning. No photograph is stored.",
-        *_picture(preview),
+        f"Weight deltas and pivots learned by {_PAPER}. {_stored(captions)}",
+        *_gallery(captions),
         _usage(repo_id, f'"{_plain(identities[0])}"', "smile"),
         f"The base, `{_plain(where)}`{revision}, is found automatically; a base with other weights than "
         f"`{_plain(base['fingerprint'])[:16]}…` is refused.",
@@ -98,10 +106,13 @@ def personalization_card(
                 for name in identities
             ],
         ),
-        "Both are measured on the reconstruction: LPIPS with AlexNet at full size, MSE of pixel values in [-1, 1].",
+        "LPIPS (AlexNet, full size) and MSE (pixel values in [-1, 1]) compare photograph and reconstruction; "
+        "‖w_p − w̄‖ is the distance of the pivot from the mean latent.",
+        "Whoever has the base can turn a pivot into a picture of the person: use it only as the person has agreed.",
     ]
     if settings:
-        sections += ["## Training", _table(["setting", "value"], _flat(settings))]
+        table = _table(["setting", "value"], _flat(settings))
+        sections += ["## Training", "<details><summary>All settings</summary>", table, "</details>"]
     sections += [
         "## Origin and licence of the weights",
         f"The deltas are changes to the weights of {_plain(where)}, so these licences hold for the deltas too:",
@@ -109,7 +120,12 @@ def personalization_card(
         "## Citation",
         _CITATION,
     ]
-    return _card(sections, origins, where)
+    return _card(sections, origins, where, "adapter")
+
+
+def picture_name(number: int) -> str:
+    """Where the picture of a card's gallery lies, beside the card."""
+    return f"gallery/{number}.jpg"
 
 
 def _usage(repo_id: str | None, subject: str, edit: str | None) -> str:
@@ -122,8 +138,26 @@ pipe({subject}{argument}).images[0].save("edited.png")
 ```"""
 
 
-def _picture(preview: bool) -> list[str]:
-    return [f"![what it does]({PREVIEW_NAME})"] if preview else []
+def _stored(captions: Sequence[str]) -> str:
+    return "No photograph is stored" + (" but for the pictures shown here." if captions else ".")
+
+
+def _gallery(captions: Sequence[str]) -> list[str]:
+    """Pictures below their captions, as a table: the Hub's own gallery is for texts that became pictures."""
+    if list(captions) == [""]:
+        return [f"![what it does]({picture_name(0)})"]
+    pictures = [
+        f'<img src="{picture_name(number)}" alt="{_plain(caption)}" width="{_WIDTH}">'
+        for number, caption in enumerate(captions)
+    ]
+    lines = []
+    for start in range(0, len(pictures), _COLUMNS):
+        row = slice(start, start + _COLUMNS)
+        # The first line is the table's head, which is bold already.
+        names = [_plain(name) if start == 0 else f"**{_plain(name)}**" for name in captions[row]]
+        lines += [f"| {' | '.join(cells)} |" for cells in (names, pictures[row])]
+    lines.insert(1, "|:---:" * min(len(pictures), _COLUMNS) + "|")
+    return ["\n".join(lines)]
 
 
 def _flat(settings: Mapping[str, Any], name: str = "") -> list[list[str]]:
@@ -151,15 +185,18 @@ def _origins(origins: Sequence[Mapping[str, str]]) -> str:
     return _table(keys, [[origin.get(key, "") for key in keys] for origin in origins])
 
 
-def _card(sections: Sequence[str], origins: Sequence[Mapping[str, str]], base: str | None = None) -> ModelCard:
+def _card(sections: Sequence[str], origins: Sequence[Mapping[str, str]], base: str | None, relation: str) -> ModelCard:
+    # The Hub refuses a base that is no repository's name.
+    if base is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
+        base = None
     data = ModelCardData(
         library_name="pti-hub",
         pipeline_tag="image-to-image",
         license="other",
         license_name="see-card",
         license_link="README.md",
-        # The Hub refuses a base that is no repository's name.
-        base_model=base if base and re.fullmatch(r"[\w.-]+/[\w.-]+", base) else None,
+        base_model=base,
+        base_model_relation=relation if base else None,
         datasets=["ffhq"] if any("FFHQ" in origin.get("origin", "") for origin in origins) else None,
         tags=["pivotal-tuning", "gan-inversion", "stylegan", "image-editing"],
     )

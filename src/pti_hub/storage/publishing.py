@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from huggingface_hub import HfApi, ModelCard
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pti_hub.errors import InputError, SaveError
 from pti_hub.storage.atomic import replaced_folder
 from pti_hub.storage.hub import explained_hub_errors
-from pti_hub.storage.model_cards import PREVIEW_NAME
+from pti_hub.storage.model_cards import picture_name
 
 _VARIANT = re.compile(r"/model(\.\w+)?\.safetensors$")
+_PICTURE = re.compile(r"gallery/\d+\.jpg")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class PushOptions(TypedDict, total=False):
         allow_patterns: Files to upload; all by default.
         ignore_patterns: Files to leave out.
         delete_patterns: Files in the repository to delete in the same commit.
-        preview: A picture for the card, such as a contact sheet. It shows whom it shows to all who may see it.
+        preview: A picture for the card, such as a contact sheet, or several by caption: `{"smile": picture}`. They
+            show whom they show to all who may see the repository, and are stored without metadata.
     """
 
     private: bool | None
@@ -58,7 +60,7 @@ class PushOptions(TypedDict, total=False):
     allow_patterns: list[str] | str | None
     ignore_patterns: list[str] | str | None
     delete_patterns: list[str] | str | None
-    preview: Image.Image | None
+    preview: Image.Image | Mapping[str, Image.Image] | None
 
 
 def save_folder(folder: str | Path, kind: FolderKind, write: Callable[[Path], None], card: ModelCard) -> None:
@@ -85,7 +87,7 @@ def push_folder(
     repo_id: str,
     kind: FolderKind,
     write: Callable[[Path], None],
-    card: Callable[[str | None, bool], ModelCard],
+    card: Callable[[str | None, Sequence[str]], ModelCard],
     *,
     private: bool | None = True,
     token: str | None = None,
@@ -95,7 +97,7 @@ def push_folder(
     allow_patterns: list[str] | str | None = None,
     ignore_patterns: list[str] | str | None = None,
     delete_patterns: list[str] | str | None = None,
-    preview: Image.Image | None = None,
+    preview: Image.Image | Mapping[str, Image.Image] | None = None,
 ) -> str:
     """Upload a folder to a Hub repository, which is made where there is none, as one commit.
 
@@ -107,7 +109,7 @@ def push_folder(
         repo_id: `"me/ada"`, or `"ada"` for one's own.
         kind: What such a folder is known by.
         write: Writes the content into an empty folder.
-        card: Makes the card, of the repository's full name and of whether it has a preview.
+        card: Makes the card, of the repository's full name and the captions of its pictures.
         private: See `PushOptions` for this argument and the following ones.
 
     Returns:
@@ -124,8 +126,7 @@ def push_folder(
         # 1. What may fail here, before anything is asked of the Hub.
         folder = Path(temporary)
         write(folder)
-        if preview is not None:
-            preview.convert("RGB").save(folder / PREVIEW_NAME, quality=95)
+        captions = _write_gallery(folder, preview)
         # 2. The repository.
         api = HfApi(token=token)
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -133,7 +134,7 @@ def push_folder(
             raise InputError(f"{repo_id} is public already; pass private=False to publish there, or another name")
         if branch is not None:
             api.create_branch(repo_id, branch=branch, exist_ok=True)
-        card(repo_id, preview is not None).save(folder / "README.md")
+        card(repo_id, captions).save(folder / "README.md")
         # 3. One commit of what is new and what is gone.
         stale = _stale_files(api.list_repo_files(repo_id, revision=branch), folder, kind, repo_id)
         given = [delete_patterns] if isinstance(delete_patterns, str) else delete_patterns or []
@@ -150,6 +151,29 @@ def push_folder(
         return str(commit.pr_url or commit.commit_url)
 
 
+def _write_gallery(folder: Path, preview: Image.Image | Mapping[str, Image.Image] | None) -> list[str]:
+    """Write the pictures of a card; their captions.
+
+    Raises:
+        InputError: One is no picture.
+    """
+    pictures = preview if isinstance(preview, Mapping) else {} if preview is None else {"": preview}
+    for number, (caption, picture) in enumerate(pictures.items()):
+        if not isinstance(picture, Image.Image):
+            raise InputError(
+                f"preview{f'[{caption!r}]' if caption else ''} is a {type(picture).__name__}; expected a PIL image, "
+                "which pti_hub.images.load_image reads"
+            )
+        upright = ImageOps.exif_transpose(picture)
+        # Comments of the picture's file are left behind: Pillow would write them again.
+        bare = Image.new("RGB", upright.size)
+        bare.paste(upright.convert("RGB"))
+        path = folder / picture_name(number)
+        path.parent.mkdir(exist_ok=True)
+        bare.save(path, quality=95)
+    return [str(caption) for caption in pictures]
+
+
 def _stale_files(there: list[str], folder: Path, kind: FolderKind, repo_id: str) -> list[str]:
     """Patterns of the files of ours in a repository that a new folder does not have.
 
@@ -162,9 +186,9 @@ def _stale_files(there: list[str], folder: Path, kind: FolderKind, repo_id: str)
     new = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
     def is_stale(path: str) -> bool:
-        first = path.split("/")[0]
+        is_ours = path.split("/")[0] in kind.owned or _PICTURE.fullmatch(path) is not None
         # Weights of a network that is still there, in another precision, stay.
         is_variant = _VARIANT.search(path) is not None and path.rpartition("/")[0] in new
-        return path not in new and first in {*kind.owned, PREVIEW_NAME} and not is_variant
+        return path not in new and is_ours and not is_variant
 
     return [glob.escape(path) for path in there if is_stale(path)]

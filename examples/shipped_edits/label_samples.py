@@ -2,7 +2,7 @@
 
     pip install 'pti-hub[faces]'
     npm pack @vladmandic/face-api@1.7.15
-    python examples/label_samples.py runs/faces --face-api vladmandic-face-api-1.7.15.tgz
+    python examples/shipped_edits/label_samples.py runs/faces --face-api vladmandic-face-api-1.7.15.tgz
 
 RUN gets the pictures and the labels. What is there is not computed again; 3000 pictures take ten minutes on two cores.
 """
@@ -72,7 +72,7 @@ def read_samples(run: Path) -> tuple[Samples, Labelled]:
     """
     paths = sorted((run / "labels").glob("*.npz"))
     if not paths or [int(path.stem) for path in paths] != list(range(len(paths))):
-        raise typer.BadParameter(f"{run} holds no complete labels; run examples/label_samples.py first")
+        raise typer.BadParameter(f"{run} holds no complete labels; run examples/shipped_edits/label_samples.py first")
     chunks = [np.load(path) for path in paths]
     labelled = Labelled(*(np.concatenate([chunk[field] for chunk in chunks]) for field in Labelled._fields))
     return Samples(load_mobile_stylegan(), len(labelled.labels), run), labelled

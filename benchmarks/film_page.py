@@ -5,8 +5,8 @@ with an error if the page shows one, if the browser's log holds one, or if the d
 with the edit. Times are printed: from moving a slider to the new face, and from releasing it to the whole photograph.
 
     pip install 'pti-hub[app]' 'selenium>=4.20'        # and Chromium with its driver
-    python examples/film_page.py outputs/page
-    python examples/film_page.py outputs/page --photo couple.jpg --face 1
+    python benchmarks/film_page.py outputs/page
+    python benchmarks/film_page.py outputs/page --photo couple.jpg --face 1
 
 OUT gets `page.png`, `page_narrow.png`, `page.gif` and the downloaded photograph.
 """

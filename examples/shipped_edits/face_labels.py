@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from face_attributes import EXPRESSIONS, FaceAttributes, face_crop, to_images
+from expression_net import EXPRESSIONS
+from face_attributes import FaceAttributes
+from face_crop import face_crop, to_images
+from landmarks import ENLARGE, find_landmarks, jittered, mirror_landmarks
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from pti_hub.faces import Face, FaceAnalyzer, embedding, eye_openness, head_pose, mouth_openness, mouth_width
-from pti_hub.faces.detector import Box, import_dlib, load_model
+from pti_hub.faces.detector import Box
 
 EXPRESSION_LABELS = {"smile": "happy", "angry": "angry", "surprised": "surprised", "sad": "sad"}
 LABELS = (
@@ -24,21 +27,6 @@ LABELS = (
 SMILE_COUNTS = {"angry": 0.4, "sad": 0.4}
 # Landmarks around each cheek.
 CHEEKS = ((2, 31, 36, 48), (14, 35, 45, 54))
-
-MARGINS = (-0.04, 0.0, 0.04)  # added around a face's box, as shares of the box's width
-ENLARGE = 2
-# The landmark at the mirrored place of each of the 68 landmarks: jaw, brows, nose, eyes, outer and inner lips.
-MIRROR = [
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *range(54, 47, -1),
-    *range(59, 54, -1),
-    *range(64, 59, -1),
-    *range(67, 64, -1),
-]
 
 
 class Labelled(NamedTuple):
@@ -137,26 +125,3 @@ def skin_colour(picture: Image.Image, landmarks: np.ndarray) -> tuple[float, flo
     red, green, blue = max(patches, key=sum)
     lightness = (red + green + blue) / 3
     return lightness, (red - blue) / max(lightness, 1e-3)
-
-
-def jittered(box: Box) -> list[Box]:
-    """A face's box in three sizes: smaller, unchanged and larger."""
-    left, top, right, bottom = box
-    margins = (round(share * (right - left)) for share in MARGINS)
-    return [(left - margin, top - margin, right + margin, bottom + margin) for margin in margins]
-
-
-def find_landmarks(large: Image.Image, box: Box) -> np.ndarray:
-    """Landmarks [68, 2] of the face in a box of the picture; `large` is the picture, enlarged `ENLARGE` times."""
-    left, top, right, bottom = (ENLARGE * edge for edge in box)
-    rectangle = import_dlib().rectangle(left, top, right - 1, bottom - 1)
-    points = [(point.x, point.y) for point in load_model("shape_predictor")(np.asarray(large), rectangle).parts()]
-    # Whole numbers are pixel centres.
-    landmarks: np.ndarray = (np.array(points) + 0.5) / ENLARGE - 0.5
-    return landmarks
-
-
-def mirror_landmarks(landmarks: np.ndarray, width: int) -> np.ndarray:
-    """Landmarks [68, 2] in the mirror image of a picture, where left and right eye are exchanged."""
-    mirrored: np.ndarray = (landmarks * (-1, 1) + (width - 1, 0))[MIRROR]
-    return mirrored
