@@ -101,6 +101,9 @@ class Direction:
     def renamed(self, name: str) -> Direction:
         """The same direction under another name.
 
+        Args:
+            name: The new name.
+
         Raises:
             InputError: The name is empty or contains a `=`.
         """
@@ -150,7 +153,11 @@ class Edit:
         check_amount("strength", self.strength, self.direction.name)
 
     def apply(self, ws: Tensor) -> Tensor:
-        """The edited latent; see `Direction.apply`."""
+        """The edited latent; see `Direction.apply`.
+
+        Args:
+            ws: w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
+        """
         return self.direction.apply(ws, float(self.strength))
 
 

@@ -345,5 +345,5 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         return push_folder(repo_id, PIPELINE_FOLDER, write, self.generate_model_card, **push)
 
     def generate_model_card(self, repo_id: str | None = None, preview: bool = False) -> ModelCard:
-        """The card of a saved folder: what it is, how to load it, whose weights it holds."""
+        """The card of a saved folder: parts, licences; arguments as of `Personalization.generate_model_card`."""
         return make_card(self, repo_id, preview)
