@@ -61,7 +61,7 @@ class ConvolutionMoments(TorchFunctionMode):
     Args:
         weights: Leaf tensors by name; only those of four dimensions can be found.
 
-    Example:
+    Examples:
         >>> with ConvolutionMoments(theta) as moments:
         ...     loss(tuned_synthesis(generator, theta, w)).backward()
         >>> bases = moments.eigenbases()

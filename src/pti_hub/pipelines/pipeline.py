@@ -39,7 +39,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
     The parts are attributes and can be swapped, `pipe.projector = WProjector(WProjectorConfig(num_steps=450))`;
     see `pti_hub.pipelines.Components` for the arguments.
 
-    Example:
+    Examples:
         >>> from pti_hub import PTIPipeline
         >>> pipe = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
         >>> out = pipe("photo.jpg", edit="smile")
@@ -250,7 +250,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             aligns_faces: Whether photographs are of faces and brought to FFHQ's alignment, as FFHQ's generators need.
             **parts: Further arguments of `pti_hub.pipelines.Components`, such as `name`.
 
-        Example:
+        Examples:
             >>> pipe = PTIPipeline.from_generator(StyleGAN2.from_pretrained("me/stylegan2-cats"))
             >>> pipe("cat.jpg", edit="pc3").images[0].save("other_cat.png")
 
