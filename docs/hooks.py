@@ -1,7 +1,8 @@
-"""What MkDocs can't read from docs/: the page of the command line, and links that lead out of docs/."""
+"""What MkDocs can't read from docs/: the commands, notebooks, and links that lead out of docs/."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -18,8 +19,38 @@ LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)#]*)(#[^)]*)?\)")
 LOG = logging.getLogger("mkdocs.hooks")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List the notebooks after the other tutorials."""
+    tutorials = next(section["Tutorials"] for section in config.nav if "Tutorials" in section)
+    if found := notebooks_in(Path(config.docs_dir)):
+        tutorials.append({"Notebooks": [f"notebooks/{path.stem}.md" for path in found]})
+    return config
+
+
+def notebooks_in(docs: Path) -> list[Path]:
+    """The notebooks, in the order of their names."""
+    return sorted((docs / "notebooks").glob("*.ipynb"))
+
+
+def page_of(notebook: Path) -> str:
+    """A notebook as Markdown, with what its cells printed and the pictures they showed."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if (kind := next((kind for kind in ("image/png", "image/jpeg") if kind in data), None)) is not None:
+                parts.append(f"![what the cell shows](data:{kind};base64,{''.join(data[kind].split())})")
+            elif output.get("name") != "stderr" and (text := "".join(output.get("text") or data.get("text/plain", ""))):
+                parts.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join([*parts, f"[This page as a notebook]({notebook.name})"])
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the page that typer writes of the commands."""
+    """Add the pages of the notebooks, and the one that typer writes of the commands."""
+    for notebook in notebooks_in(Path(config.docs_dir)):
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=page_of(notebook)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path[1:]])}
     command = [sys.executable, "-m", "typer", "pti_hub.cli", "utils", "docs", "--name", "pti-hub"]
     text = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout

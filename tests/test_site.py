@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from types import FunctionType
 
 import pytest
 import torch
+from support.browser import browsing, wait_for
 from support.places import ROOT
 
 pytest.importorskip("mkdocs", reason="needs pti-hub[docs]")
@@ -47,6 +50,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
+
+
+def test_a_notebook_is_a_page(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "words"]},
+        {
+            "cell_type": "code",
+            "source": "print(1)",
+            "outputs": [
+                {"name": "stdout", "text": ["1\n"]},
+                {"name": "stderr", "text": ["a bar\n"]},
+                {"data": {"image/png": "aGk=\n", "text/plain": ["<Image>"]}},
+                {"data": {"text/plain": ["7"]}},
+            ],
+        },
+    ]
+    (tmp_path / "x.ipynb").write_text(json.dumps({"cells": cells}))
+    page = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["page_of"](tmp_path / "x.ipynb")
+    picture = "![what the cell shows](data:image/png;base64,aGk=)"
+    expected = ["# Title\nwords", "```python\nprint(1)\n```", "```text\n1\n```", picture, "```text\n7\n```"]
+    assert page.split("\n\n") == [*expected, "[This page as a notebook](x.ipynb)"]
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +165,17 @@ def test_pages_ask_nobody_for_anything(site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         asked = re.findall(r'(?:<(?:script|img|iframe|source)[^>]*\bsrc|<link[^>]*\bhref)="(https?://[^"]+)"', text)
         assert not asked, f"{page.relative_to(site)} asks for {asked}"
+
+
+def test_pages_fit_a_phone_and_are_searched_without_a_server(site: Path, tmp_path: Path) -> None:
+    with browsing(tmp_path / "profile", 390, 844) as browser:
+        for page in ("index", "tutorials/photograph", "edits", "method", "results/portraits", "reference/pti_hub"):
+            browser.get((site / f"{page}.html").as_uri())
+            assert browser.execute_script("return document.documentElement.scrollWidth") == 390, page
+            broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+            assert not browser.execute_script(broken), page
+        browser.execute_script("document.querySelector('.md-search__input').focus()")
+        browser.switch_to.active_element.send_keys("natural gradients")
+        links = "return [...document.querySelectorAll('.md-search-result__link')].map(a => a.href)"
+        found = wait_for(lambda: browser.execute_script(links), "results of the search")
+        assert any("encoder.html" in link for link in found)

@@ -153,11 +153,7 @@ class Edit:
         check_amount("strength", self.strength, self.direction.name)
 
     def apply(self, ws: Tensor) -> Tensor:
-        """The edited latent; see `Direction.apply`.
-
-        Args:
-            ws: w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
-        """
+        """The edited latent; see `Direction.apply`."""
         return self.direction.apply(ws, float(self.strength))
 
 
