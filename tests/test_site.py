@@ -44,7 +44,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "src"),
+            "NO_MKDOCS_2_WARNING": "1",
+            "PTI_HUB_REPOSITORY": "https://example.org/us/pti-hub",
+        },
         capture_output=True,
         text=True,
     )
@@ -165,6 +170,11 @@ def test_pages_ask_nobody_for_anything(site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         asked = re.findall(r'(?:<(?:script|img|iframe|source)[^>]*\bsrc|<link[^>]*\bhref)="(https?://[^"]+)"', text)
         assert not asked, f"{page.relative_to(site)} asks for {asked}"
+
+
+def test_links_out_of_the_documents_lead_to_the_repository(site: Path) -> None:
+    page = (site / "tutorials" / "evaluation.html").read_text(encoding="utf-8")
+    assert 'href="https://example.org/us/pti-hub/blob/HEAD/examples/evaluate.py"' in page
 
 
 def test_pages_fit_a_phone_and_are_searched_without_a_server(site: Path, tmp_path: Path) -> None:

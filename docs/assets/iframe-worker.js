@@ -5,16 +5,22 @@ if (location.protocol === "file:")
       super();
       const frame = document.createElement("iframe");
       frame.hidden = true;
+      this.ready = new Promise((started) => {
+        // Some browsers put an empty document into a frame later than others, and a script before it would be lost.
+        frame.onload = () => {
+          frame.onload = null;
+          const inner = frame.contentWindow;
+          inner.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
+          const script = inner.document.createElement("script");
+          script.src = url;
+          script.onload = () => started(inner);
+          inner.document.body.append(script);
+        };
+      });
       document.body.append(frame);
-      const inner = (this.inner = frame.contentWindow);
-      inner.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
-      const script = inner.document.createElement("script");
-      script.src = url;
-      this.ready = new Promise((loaded) => (script.onload = loaded));
-      inner.document.body.append(script);
     }
 
     postMessage(data) {
-      this.ready.then(() => this.inner.dispatchEvent(new MessageEvent("message", { data })));
+      this.ready.then((inner) => inner.dispatchEvent(new MessageEvent("message", { data })));
     }
   };
