@@ -72,18 +72,8 @@ def place(
     folder = tmp_path / "place"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    for name in [
-        "photo",
-        "ada",
-        "bob",
-        "bob1",
-        "bob2",
-        "cat",
-        "people/ada",
-        "people/bob/1",
-        "people/bob/2",
-        "photos/1",
-    ]:
+    people = ("people/ada", "people/bob/1", "people/bob/2")
+    for name in ("photo", "ada", "bob", "bob1", "bob2", "cat", "photos/1", *people):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         astronaut.save(f"{name}.jpg")
     group.save("group.jpg")
