@@ -24,6 +24,7 @@ import griffe
 ROOMS = ("app", "edits", "edits.learning", "encoders", "evaluation", "faces", "generators", "images", "optim")
 ROOMS += ("perceptual", "personalization", "pipelines", "projectors", "tuners")
 PUBLIC: dict[str, tuple[str, ...] | None] = {"pti_hub": None, **{f"pti_hub.{room}": None for room in ROOMS}}
+PUBLIC["pti_hub.checkpoints.export"] = ("export",)
 PUBLIC["pti_hub.pipelines.learning"] = ("learn_from_examples", "optimize_words", "train_mapper_for_words")
 PUBLIC["pti_hub.storage"] = ("DownloadOptions", "Network", "PublishedFile", "PushOptions")
 """Public packages, as docs/reference/index.md says, and their public names where these are not all of `__all__`."""
