@@ -9,7 +9,7 @@ WEIGHTS := src/pti_hub/storage/data/weights.txt
 REQUIREMENTS := pyproject.toml setup.py $(wildcard requirements/*.txt) $(WEIGHTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install app demo film test campaign coverage lint format dist clean
+.PHONY: help install app demo film docs test campaign coverage lint format dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ demo: install ## Personalise the generator to a photograph and edit it
 
 film: install ## Walk through the page with Chromium, and film it into outputs/page
 	$(BIN)/python benchmarks/film_page.py outputs/page
+
+docs: install ## Build the documentation site, to be opened at site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test: install ## Run the tests, some files at a time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -64,5 +67,5 @@ dist: install ## Build wheel and source archive into dist, for an index whose pa
 	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## Remove .venv, caches and build products
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist src/*.egg-info
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist site src/*.egg-info
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -17,6 +17,9 @@ from support.places import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 
+# A page that is made when the site is built, where links to it are checked.
+GENERATED = "cli.md"
+
 # What a document may take as known: the pipeline and the personalisation that README's first snippet makes.
 KNOWN = "from pti_hub import Personalization, PTIPipeline; pipe: PTIPipeline; ada: Personalization"
 
@@ -86,5 +89,5 @@ def test_commands_are_understood(line: str, whole: bool, elsewhere: ProcessPoolE
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    broken = [link for link in links if not (document.parent / link).exists()]
+    broken = [link for link in links if not (document.parent / link).exists() and not link.endswith(GENERATED)]
     assert not broken, f"{document.relative_to(ROOT)} links to {', '.join(broken)}"

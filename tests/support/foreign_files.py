@@ -39,6 +39,11 @@ ATTRIBUTES: dict[str, dict[str, dict[str, Any]]] = {
         **{f"synthesis.b{n}": {"architecture": "orig", "use_fp16": False} for n in (4, 8)},
         "conv": {"conv_clamp": None},
     },
+    "tame": {  # `tame_stylegan2` of tests/support/networks.py
+        "": {"z_dim": 16, "w_dim": 16, "img_channels": 3, "c_dim": 0, "img_resolution": 64, "num_ws": 10},
+        **{f"synthesis.b{n}": {"architecture": "skip", "use_fp16": False} for n in (4, 8, 16, 32, 64)},
+        "conv": {"conv_clamp": None},
+    },
     "t": {
         "": {**SMALL, "c_dim": 0, "img_resolution": 16, "num_ws": 8},
         "synthesis": {

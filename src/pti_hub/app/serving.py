@@ -85,7 +85,7 @@ def served(
     auth: str | None = None,
     opens_browser: bool = False,
 ) -> Iterator[str]:
-    """A server of the page beside other work; arguments and errors as in `serve`.
+    """A server of the page beside other work; arguments and errors as in `serve`, see `ServerOptions`.
 
     The pipeline belongs to the server meanwhile, and temporary files of the whole process go to the server's folder.
 

@@ -101,6 +101,9 @@ class Direction:
     def renamed(self, name: str) -> Direction:
         """The same direction under another name.
 
+        Args:
+            name: The new name.
+
         Raises:
             InputError: The name is empty or contains a `=`.
         """

@@ -211,6 +211,9 @@ _MOVE = re.compile(f"{_NUMBER},{_NUMBER}>{_NUMBER},{_NUMBER}")
 def parse_moves(text: str) -> list[tuple[Point, Point]]:
     """Read handles and targets as a user types them: `"412,640>430,600; 500,640>490,600"`.
 
+    Args:
+        text: Pairs, x and y in pixels; between two pairs is a `;`.
+
     Raises:
         InputError: It is written otherwise.
     """

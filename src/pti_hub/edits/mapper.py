@@ -59,7 +59,11 @@ class LatentMapper(Network, tags=["stylegan", "image-editing", "styleclip"]):
         )
 
     def forward(self, ws: Tensor) -> Tensor:
-        """Offsets `[B, num_ws, w_dim]` for ws `[B, num_ws, w_dim]`; a step of strength 1 adds a tenth of them."""
+        """Offsets `[B, num_ws, w_dim]` for ws `[B, num_ws, w_dim]`; a step of strength 1 adds a tenth of them.
+
+        Args:
+            ws: Latents in W+.
+        """
         offsets = torch.zeros_like(ws)
         for level, layers in self.levels.items():
             x = ws[:, LEVELS[level]]  # [B, layers of the level, w_dim]

@@ -24,7 +24,11 @@ from pti_hub.errors import InputError
 from pti_hub.generators import Generator
 
 AppliedEdit: TypeAlias = "Edit | StyleMix | MapperEdit | StyleEdit"
+"""An edit that needs no picture: what it does to the latent is known."""
+
 AnyEdit: TypeAlias = "AppliedEdit | MeasuredEdit | YawEdit"
+"""An edit, or one whose strength is still to be found by measuring pictures."""
+
 OneEdit: TypeAlias = "str | tuple[str, float | str] | Direction | LatentMapper | AnyEdit"
 EditInput: TypeAlias = "OneEdit | Sequence[OneEdit]"
 """What a user may pass as an edit."""
@@ -106,6 +110,10 @@ class EditParser:
 
     def edit(self, name: str, strength: float = 1.0) -> AppliedEdit:
         """The edit that a name stands for.
+
+        Args:
+            name: A name as listed above.
+            strength: Its amount, in steps.
 
         Raises:
             InputError: The name is unknown, or the strength is not finite.

@@ -27,7 +27,11 @@ class ArcFace(ResidualBody, Network, tags=["face-recognition"]):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1] to unit vectors `[B, 512]`; differentiable."""
+        """Map FFHQ-aligned pictures `[B, 3, H, H]` in [-1, 1] to unit vectors `[B, 512]`; differentiable.
+
+        Args:
+            images: Pictures of any size H; they are resized.
+        """
         top, bottom, left, right = _CROP
         faces = F.adaptive_avg_pool2d(images, 256)[:, :, top:bottom, left:right]  # [B, 3, 188, 188]
         return F.normalize(self.output_layer(self.features(F.adaptive_avg_pool2d(faces, 112))[-1]))

@@ -109,7 +109,11 @@ class LightEncoder(Network, tags=["stylegan", "gan-inversion", "encoder"]):
         self.sensitivity.copy_(preconditioner.sensitivity)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to w `[B, w_dim]` or ws `[B, num_ws, w_dim]`."""
+        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
+
+        Args:
+            images: The pictures.
+        """
         x = ((images - self.mean) / self.std).to(self.to_w.weight.dtype, memory_format=torch.channels_last)
         activations = []
         for i, layer in enumerate(self.body):

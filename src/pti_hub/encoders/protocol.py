@@ -22,7 +22,11 @@ class Encoder(Protocol):
     resolution: int
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to w `[B, w_dim]` or ws `[B, num_ws, w_dim]`."""
+        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to w `[B, w_dim]` or ws `[B, num_ws, w_dim]`.
+
+        Args:
+            images: The pictures.
+        """
 
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
 

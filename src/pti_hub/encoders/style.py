@@ -70,7 +70,11 @@ class StyleEncoder(ResidualBody, Network, tags=["stylegan", "gan-inversion", "en
         self.latlayer2 = nn.Conv2d(128, 512, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to ws `[B, num_ws, 512]`."""
+        """Map pictures `[B, 3, resolution, resolution]` in [-1, 1] to ws `[B, num_ws, 512]`.
+
+        Args:
+            images: The pictures.
+        """
         _, fine, middle, coarse = self.features(images)
         if self.kind == "w":
             w = self.linear(coarse.mean((2, 3)))  # [B, 512]

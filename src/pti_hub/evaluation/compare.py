@@ -107,6 +107,9 @@ class Comparison:
     def save(self, folder: Path) -> None:
         """Write compare.md and compare.csv.
 
+        Args:
+            folder: Folder for the two files, which is made if it is missing.
+
         Raises:
             SaveError: The disk is full, or the folder is not writable.
         """

@@ -93,6 +93,9 @@ class Measurements:
     def check(self, groups: Collection[str]) -> None:
         """Check, before long work, that these groups can be measured.
 
+        Args:
+            groups: Names of groups of numbers, of `METRICS`.
+
         Raises:
             InputError: A group is unknown, or the pipeline lacks something that a group needs.
             MissingDependencyError: A package is not installed, or its weights can't be downloaded.

@@ -70,7 +70,13 @@ class Schedule:
         tuning: PivotalTunerConfig | None = None,
         encoder: EncoderProjectorConfig | None = None,
     ) -> Schedule:
-        """The package's default settings, or the given ones, with 500 steps in W+; whole pictures are compared."""
+        """The package's default settings, or the given ones, with 500 steps in W+; whole pictures are compared.
+
+        Args:
+            w: Projection in W.
+            tuning: Tuning.
+            encoder: Projection from the encoder.
+        """
         w, tuning = w or WProjectorConfig(), tuning or PivotalTunerConfig()
         locality = dataclasses.replace(tuning, locality_weight=0.1)
         w_plus = dataclasses.replace(w, num_steps=500)

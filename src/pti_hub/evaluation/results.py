@@ -52,6 +52,9 @@ class Results:
     def load(cls, folder: str | Path) -> Results:
         """Load the results of a folder, with their settings.
 
+        Args:
+            folder: The folder of a run, `OUT` of `examples/evaluate.py`.
+
         Raises:
             InputError: The folder holds no results, or results of different settings.
             WeightsError: A line is damaged.
@@ -62,12 +65,24 @@ class Results:
         return cls(folder, rows[0].get("settings", {}))
 
     def missing(self, image: str, method: str, groups: Collection[str]) -> list[str]:
-        """The groups of numbers that have not been measured yet."""
+        """The groups of numbers that have not been measured yet.
+
+        Args:
+            image: Name of the photograph.
+            method: Name of the method.
+            groups: Names of groups of numbers, of `METRICS`.
+        """
         done = self._done.get((image, method), set())
         return [group for group in groups if group not in done]
 
     def add(self, image: str, method: str, groups: Collection[str], values: Mapping[str, Any]) -> None:
         """Add a row and write it to the disk immediately.
+
+        Args:
+            image: Name of the photograph.
+            method: Name of the method.
+            groups: Names of groups of numbers, of `METRICS`.
+            values: The numbers, by name.
 
         Raises:
             SaveError: The disk is full, or the folder is not writable.
@@ -78,12 +93,22 @@ class Results:
         self._done.setdefault((image, method), set()).update(row["groups"])
 
     def skip(self, image: str, problem: str) -> None:
-        """Record why a photograph could not be measured."""
+        """Record why a photograph could not be measured.
+
+        Args:
+            image: Name of the photograph.
+            problem: What is wrong with it, in one line.
+        """
         if self.problems.get(image) != problem:
             self.add(image, "none", (), {"problem": problem})
 
     def add_pictures(self, image: str, method: str, pictures: Mapping[str, Image.Image]) -> None:
         """Save small pictures of a photograph and a method; the keys say what they show.
+
+        Args:
+            image: Name of the photograph.
+            method: Name of the method.
+            pictures: Pictures of mode RGB.
 
         Raises:
             SaveError: The disk is full, or the folder is not writable.
@@ -95,7 +120,12 @@ class Results:
                 save_image(picture, folder / f"{i}-{name}.jpg")
 
     def pictures(self, image: str, method: str) -> dict[str, Path]:
-        """The files of the saved pictures, by what they show."""
+        """The files of the saved pictures, by what they show.
+
+        Args:
+            image: Name of the photograph.
+            method: Name of the method.
+        """
         paths = (self._pictures(image) / method).glob("[0-9]-*.jpg")
         return {path.stem.partition("-")[2]: path for path in sorted(paths)}
 
@@ -105,7 +135,11 @@ class Results:
         return self.folder / "pictures" / f"{readable}-{zlib.crc32(image.encode()):08x}"
 
     def of(self, method: str) -> list[dict[str, Any]]:
-        """The measurements of a method: one row per photograph, sorted by the photographs' names."""
+        """The measurements of a method: one row per photograph, sorted by the photographs' names.
+
+        Args:
+            method: Name of the method.
+        """
         merged: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             if row["method"] == method:

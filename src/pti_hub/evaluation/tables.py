@@ -125,6 +125,9 @@ EXHIBITS: dict[str, Exhibit] = {
 def exhibits(names: Sequence[str]) -> dict[str, Exhibit]:
     """Select from `EXHIBITS` by name.
 
+    Args:
+        names: Names such as `table1`.
+
     Raises:
         InputError: A name is unknown, or there are no names.
     """
@@ -176,7 +179,11 @@ class Table:
         }
 
     def best(self, measure: Measure) -> str | None:
-        """The best method in a measure, over the photographs that all methods share; `None` if there is none."""
+        """The best method in a measure, over the photographs that all methods share; `None` if there is none.
+
+        Args:
+            measure: A measure of the table.
+        """
         by_method = {method: values_of(self.rows[method], measure) for method in self.methods}
         by_method = {method: values for method, values in by_method.items() if values}
         common = set.intersection(*(set(values) for values in by_method.values())) if by_method else set()
@@ -233,6 +240,9 @@ class Table:
 
     def save(self, folder: Path) -> None:
         """Write NAME.md, NAME.csv and NAME.tex.
+
+        Args:
+            folder: Folder for the three files.
 
         Raises:
             SaveError: The disk is full, or the folder is not writable.

@@ -80,7 +80,11 @@ class Placement:
         return math.dist(self.quad[0], self.quad[1])
 
     def to_photograph(self, resolution: int) -> Array:
-        """The affine map from the pixels of the aligned face of that size to those of the photograph, [2, 3]."""
+        """The affine map from the pixels of the aligned face of that size to those of the photograph, [2, 3].
+
+        Args:
+            resolution: Height and width of the aligned face.
+        """
         corners = np.asarray(self.quad, np.float64)
         sides = np.stack([corners[3] - corners[0], corners[1] - corners[0]], 1) / resolution  # [2, 2]
         return np.column_stack([sides, corners[0] + sides.sum(1) / 2])
@@ -92,6 +96,9 @@ class Placement:
     @classmethod
     def from_json(cls, content: Any) -> Placement:
         """The inverse of `to_json`.
+
+        Args:
+            content: What `to_json` gave, or a stranger's JSON.
 
         Raises:
             ValueError: The corners are not finite, or the size is not a picture's.

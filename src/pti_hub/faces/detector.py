@@ -102,7 +102,11 @@ class FaceAnalyzer:
 
 
 def widest(faces: Sequence[Face]) -> Face | None:
-    """The widest face, for callers that have to choose one themselves; `None` if there is no face."""
+    """The widest face, for callers that have to choose one themselves; `None` if there is no face.
+
+    Args:
+        faces: The faces of one photograph.
+    """
     return max(faces, key=lambda face: face.box[2] - face.box[0], default=None)
 
 

@@ -54,7 +54,12 @@ class Measure:
     jumps: bool = False
 
     def room(self, number: float, sign: int) -> float:
-        """How far a number can rise (`sign` 1) or fall (-1)."""
+        """How far a number can rise (`sign` 1) or fall (-1).
+
+        Args:
+            number: What was measured.
+            sign: 1 or -1.
+        """
         return max(0.0, self.highest - number if sign > 0 else number - self.lowest)
 
 

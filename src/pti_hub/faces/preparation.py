@@ -15,6 +15,7 @@ from pti_hub.faces.detector import Face, FaceAnalyzer, FaceChoice, choose
 from pti_hub.logging import get_logger
 
 Align: TypeAlias = 'bool | Literal["auto"]'
+"""Whether faces are brought to FFHQ's alignment; `"auto"` leaves pictures as they are that are aligned already."""
 
 # Enlargement from which on a face looks soft.
 _ENLARGED = 4
@@ -41,7 +42,12 @@ class AlignedFace:
 
     @classmethod
     def whole(cls, picture: Image.Image, face: Face | None = None) -> AlignedFace:
-        """An aligned picture, whose square is the whole picture."""
+        """An aligned picture, whose square is the whole picture.
+
+        Args:
+            picture: A square picture.
+            face: What was detected in it, if anything was.
+        """
         width, height = picture.size
         quad = np.array([[0, 0], [0, height], [width, height], [width, 0]]) - 0.5
         return cls(picture, quad, None if face is None else _shares(face.landmarks, quad))

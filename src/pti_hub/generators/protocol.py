@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pti_hub.errors import InputError
 
 NoiseMode = Literal["const", "random", "none"]
+"""Fixed noise maps, new ones on each call, or no noise."""
 
 
 class StyleLayer(NamedTuple):
@@ -55,7 +56,12 @@ class Generator(Protocol):
     stops_early: bool
 
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Map z `[B, z_dim]` to w `[B, w_dim]`; `truncation` 1 leaves w unchanged, 0 gives `w_avg`."""
+        """Map z `[B, z_dim]` to w `[B, w_dim]`; `truncation` 1 leaves w unchanged, 0 gives `w_avg`.
+
+        Args:
+            z: Normally distributed codes.
+            truncation: ψ, 0 to 1 or somewhat more.
+        """
 
     def synthesis(
         self,
@@ -127,7 +133,7 @@ def tuned_synthesis(generator: Generator, weights: Mapping[str, Tensor], ws: Ten
 def tuned_features(
     generator: Generator, weights: Mapping[str, Tensor], ws: Tensor, resolutions: Sequence[int]
 ) -> list[Tensor]:
-    """`Generator.features` with some weights replaced, as in `tuned_synthesis`."""
+    """Features as in `Generator.features`, with some weights replaced as in `tuned_synthesis`."""
     assert isinstance(generator, nn.Module)
     return cast("Generator", _with_weights(generator, weights)).features(ws, resolutions)
 
@@ -148,6 +154,10 @@ def _with_weights(network: nn.Module, weights: Mapping[str, Tensor], prefix: str
 
 def broadcast_ws(generator: Generator, ws: Tensor) -> Tensor:
     """Expand w `[B, w_dim]` to a W+ code `[B, num_ws, w_dim]`; a W+ code is returned unchanged.
+
+    Args:
+        generator: The generator whose latents they are.
+        ws: w or ws.
 
     Raises:
         InputError: `ws` has neither shape.

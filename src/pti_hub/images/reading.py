@@ -71,7 +71,11 @@ def read_photograph(image: ImageInput) -> Photograph:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Files in a folder whose suffixes are in `PICTURE_SUFFIXES`, sorted by name; sub-folders are not searched."""
+    """Files in a folder whose suffixes are in `PICTURE_SUFFIXES`, sorted by name; sub-folders are not searched.
+
+    Args:
+        folder: The folder.
+    """
     # macOS writes ._NAME.jpg beside NAME.jpg where its own attributes have no place.
     return sorted(
         path

@@ -41,6 +41,10 @@ def check_hyper_parameters(config: Any, above_zero: tuple[str, ...], below_one: 
 def check_target(generator: Generator, target: Tensor) -> None:
     """Make sure that a target x is `[1, 3, R, R]`, R the generator's resolution.
 
+    Args:
+        generator: The generator.
+        target: x.
+
     Raises:
         InputError: The target has another shape.
     """

@@ -35,11 +35,20 @@ class Eigenbasis:
     inputs: Tensor
 
     def to_basis(self, weight: Tensor) -> Tensor:
-        """Coordinates `[h·w, out, in]` of a weight `[out, in, h, w]`."""
+        """Coordinates `[h·w, out, in]` of a weight `[out, in, h, w]`.
+
+        Args:
+            weight: A convolution's weight, or its gradient.
+        """
         return self.outputs.T @ weight.flatten(2).permute(2, 0, 1) @ self.inputs
 
     def from_basis(self, coordinates: Tensor, shape: Sequence[int]) -> Tensor:
-        """The inverse of `to_basis`."""
+        """The inverse of `to_basis`.
+
+        Args:
+            coordinates: What `to_basis` gave.
+            shape: Shape of the weight.
+        """
         return (self.outputs @ coordinates @ self.inputs.T).permute(1, 2, 0).reshape(shape)
 
 
@@ -52,7 +61,7 @@ class ConvolutionMoments(TorchFunctionMode):
     Args:
         weights: Leaf tensors by name; only those of four dimensions can be found.
 
-    Example:
+    Examples:
         >>> with ConvolutionMoments(theta) as moments:
         ...     loss(tuned_synthesis(generator, theta, w)).backward()
         >>> bases = moments.eigenbases()
@@ -163,7 +172,11 @@ class EigenbasisAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take one step; a closure is not called."""
+        """Take one step; a closure is not called.
+
+        Args:
+            closure: Of no effect; `torch.optim.Optimizer` has it.
+        """
         moving = [entry for entry in self._steps if entry[0].grad is not None]
         for weight, basis, step in moving:
             assert weight.grad is not None
@@ -177,7 +190,11 @@ class EigenbasisAdam(torch.optim.Adam):
             step.grad = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, those of the weights with a basis, too."""
+        """Forget the gradients, those of the weights with a basis, too.
+
+        Args:
+            set_to_none: As in `torch.optim.Optimizer`.
+        """
         super().zero_grad(set_to_none)
         for weight, _, _ in self._steps:
             weight.grad = None

@@ -36,6 +36,9 @@ class LoopCheckpoint:
     def write(self, tensors: Mapping[str, Tensor]) -> None:
         """Keep tensors by name.
 
+        Args:
+            tensors: Tensors on any device.
+
         Raises:
             SaveError: The disk is full, or the place is not writable.
         """

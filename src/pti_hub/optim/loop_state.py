@@ -43,22 +43,38 @@ class LoopState:
         self.best_loss = math.inf
 
     def has_diverged(self, loss: float) -> bool:
-        """Whether a loss is not a number, or more than `DIVERGED` times the best one."""
+        """Whether a loss is not a number, or more than `DIVERGED` times the best one.
+
+        Args:
+            loss: Loss of a step.
+        """
         return not loss <= DIVERGED * self.best_loss
 
     def offer(self, loss: float) -> None:
-        """Copy what is learned if this loss is the least so far."""
+        """Copy what is learned if this loss is the least so far.
+
+        Args:
+            loss: Loss of what is learned now.
+        """
         if loss < self.best_loss:
             self.keep(loss)
 
     def keep(self, loss: float) -> None:
-        """Copy what is learned, whatever has been seen before."""
+        """Copy what is learned, whatever has been seen before.
+
+        Args:
+            loss: Loss of what is learned now.
+        """
         self.best_loss = loss
         for name, tensor in self.learned.items():
             self.best[name].copy_(tensor.detach())
 
     def write(self, checkpoint: LoopCheckpoint, **counters: int) -> None:
         """Keep the state, and the loop's counters by name, in a file.
+
+        Args:
+            checkpoint: The file.
+            **counters: Numbers that the loop needs to go on.
 
         Raises:
             SaveError: The disk is full, or the place is not writable.
@@ -106,13 +122,21 @@ class LoopState:
 
 
 def adam_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts of an optimiser, by `"adam.<parameter's number>.<key>"`."""
+    """Moments and step counts of an optimiser, by `"adam.<parameter's number>.<key>"`.
+
+    Args:
+        optimizer: An Adam.
+    """
     state = optimizer.state_dict()["state"]
     return {f"adam.{i}.{key}": tensor for i, entry in state.items() for key, tensor in entry.items()}
 
 
 def restore_adam(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Give an optimiser the moments and step counts that `adam_state` returned, found among tensors by name.
+
+    Args:
+        optimizer: An Adam over parameters of the same shapes.
+        tensors: Tensors by name.
 
     Raises:
         ValueError: A moment or a step count is missing, or has another shape.

@@ -73,7 +73,11 @@ class NaturalGradientDescent(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take one step; a closure is not called."""
+        """Take one step; a closure is not called.
+
+        Args:
+            closure: Of no effect; `torch.optim.Optimizer` has it.
+        """
         for group in self.param_groups:
             for w in group["params"]:
                 d = self.preconditioner.natural(w.grad, group["damping"])

@@ -140,7 +140,7 @@ class LPIPS(Network, tags=["lpips", "perceptual-metric"]):
     Raises:
         InputError: `net` is unknown.
 
-    Example:
+    Examples:
         >>> lpips = LPIPS.from_pretrained("folder")
         >>> target = lpips.target_features(photograph)
         >>> lpips(picture, target).sum().backward()

@@ -37,6 +37,9 @@ class Base:
     def from_json(cls, content: Mapping[str, Any]) -> Base:
         """The inverse of `to_json`.
 
+        Args:
+            content: What `to_json` gave.
+
         Raises:
             KeyError: There is no name or no fingerprint.
         """

@@ -34,7 +34,10 @@ from pti_hub.storage import (
 )
 
 CONFIG_NAME = "personalization.json"
+"""File that every folder of a personalisation has: names, metrics and the base."""
+
 WEIGHTS_NAME = "personalization.safetensors"
+"""File of the weight deltas and pivots."""
 
 PERSONALIZATION_FOLDER = FolderKind(CONFIG_NAME, frozenset({WEIGHTS_NAME}))
 """What the folder of a personalisation is known by."""
@@ -89,7 +92,11 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         return f"Personalization({', '.join(self.pivots)}; base {self.base.name})"
 
     def photographs(self, identity: str) -> list[str]:
-        """The names of an identity's pivots; an empty list where there is no such identity."""
+        """The names of an identity's pivots; an empty list where there is no such identity.
+
+        Args:
+            identity: Name of the identity, as it was given to `PTIPipeline.personalize`.
+        """
         return [
             name for name in self.pivots if name == identity or re.fullmatch(rf"{re.escape(identity)}/[1-9]\d*", name)
         ]
@@ -135,7 +142,11 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
 
     @classmethod
     def from_folder(cls, folder: Path) -> Personalization:
-        """Read a folder; what is wrong with its content is raised as it is met, see `as_weights_error`."""
+        """Read a folder; what is wrong with its content is raised as it is met, see `as_weights_error`.
+
+        Args:
+            folder: The folder that `save_pretrained` wrote.
+        """
         config = read_json(folder / CONFIG_NAME)
         tensors = read_tensors(folder / WEIGHTS_NAME)
         if not isinstance(config["identities"], list):
@@ -221,7 +232,12 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         )
 
     def generate_model_card(self, repo_id: str | None = None, captions: Sequence[str] = ()) -> ModelCard:
-        """The card of a saved folder: base, how to load it, metrics of each identity, settings, licences."""
+        """The card of a saved folder: base, how to load it, metrics of each identity, settings, licences.
+
+        Args:
+            repo_id: Repository that the card's example loads; a placeholder by default.
+            captions: A caption per picture of the gallery beside the card; no gallery by default.
+        """
         return personalization_card(
             self.base.to_json(), list(self.pivots), self.metrics, self.settings, self.origins, repo_id, captions
         )

@@ -205,7 +205,11 @@ class Components:
         self.personalization = personalization
 
     def measurements(self, personalization: Personalization) -> Measurements:
-        """What was measured of a personalisation's pictures so far, to be added to."""
+        """What was measured of a personalisation's pictures so far, to be added to.
+
+        Args:
+            personalization: The personalisation.
+        """
         return self._measurements.setdefault(personalization, {})
 
     def parse(self, edit: EditInput | None, given: Sequence[Personalization] = ()) -> list[AnyEdit]:
@@ -245,6 +249,10 @@ class Components:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks to a device, cast them to a type, or both; tuning itself is always in float32.
 
+        Args:
+            device: Where to; they stay by default.
+            dtype: The weights' type; it stays by default.
+
         Raises:
             InputError: The device is unknown or absent, or the type is no floating-point one.
         """
@@ -265,6 +273,9 @@ class Components:
 
         `"default"` begins at the encoder, of whatever kind, if there is one; `"paper"` is section 4.5's schedule.
 
+        Args:
+            preset: A name of `PRESETS`.
+
         Raises:
             InputError: No such preset.
         """
@@ -275,7 +286,11 @@ class Components:
         self.tuner = PivotalTuner(tuner)
 
     def set_progress_bar_config(self, **config: Any) -> None:
-        """Set the arguments of tqdm's bars; `disable=True` silences them."""
+        """Set the arguments of tqdm's bars; `disable=True` silences them.
+
+        Args:
+            **config: Arguments of `tqdm.tqdm`.
+        """
         self.progress_bar_config = config
 
 

@@ -48,7 +48,15 @@ class PTIOutput:
         metrics: dict[str, float],
         personalization: Personalization,
     ) -> None:
-        """Add what every face and identity has."""
+        """Add what every face and identity has.
+
+        Args:
+            image: The edited face.
+            reconstruction: The face without an edit.
+            edits: The edits, with the strengths that were found.
+            metrics: Of the reconstruction, see `metrics`.
+            personalization: What was learned.
+        """
         self.images.append(image)
         self.reconstruction.append(reconstruction)
         self.edits.append(edits)

@@ -39,7 +39,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
     The parts are attributes and can be swapped, `pipe.projector = WProjector(WProjectorConfig(num_steps=450))`;
     see `pti_hub.pipelines.Components` for the arguments.
 
-    Example:
+    Examples:
         >>> from pti_hub import PTIPipeline
         >>> pipe = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq")
         >>> out = pipe("photo.jpg", edit="smile")
@@ -250,7 +250,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             aligns_faces: Whether photographs are of faces and brought to FFHQ's alignment, as FFHQ's generators need.
             **parts: Further arguments of `pti_hub.pipelines.Components`, such as `name`.
 
-        Example:
+        Examples:
             >>> pipe = PTIPipeline.from_generator(StyleGAN2.from_pretrained("me/stylegan2-cats"))
             >>> pipe("cat.jpg", edit="pc3").images[0].save("other_cat.png")
 
@@ -345,5 +345,5 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         return push_folder(repo_id, PIPELINE_FOLDER, write, self.generate_model_card, **push)
 
     def generate_model_card(self, repo_id: str | None = None, captions: Sequence[str] = ()) -> ModelCard:
-        """The card of a saved folder: what it is, how to load it, whose weights it holds."""
+        """The card of a saved folder: parts, licences; arguments as of `Personalization.generate_model_card`."""
         return make_card(self, repo_id, captions)

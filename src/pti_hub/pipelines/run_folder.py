@@ -53,7 +53,11 @@ class RunFolder:
             write_json(marker, given)
 
     def projection(self, i: int) -> LoopCheckpoint:
-        """The checkpoint of the i-th projection, which one process writes."""
+        """The checkpoint of the i-th projection, which one process writes.
+
+        Args:
+            i: Number of the photograph.
+        """
         return LoopCheckpoint(self.folder / f"projection-{i}.safetensors")
 
     @property
@@ -62,11 +66,20 @@ class RunFolder:
         return LoopCheckpoint(self.folder / "tuning.safetensors", writes=self.writes)
 
     def pivot(self, i: int) -> Tensor | None:
-        """The i-th pivot on the CPU, where it has been found."""
+        """The i-th pivot on the CPU, where it has been found.
+
+        Args:
+            i: Number of the photograph.
+        """
         return self._pivot_file(i).read().get("pivot")
 
     def keep_pivot(self, i: int, pivot: Tensor) -> None:
-        """Keep the i-th pivot, and remove the checkpoint of its projection."""
+        """Keep the i-th pivot, and remove the checkpoint of its projection.
+
+        Args:
+            i: Number of the photograph.
+            pivot: `[w_dim]` or `[num_ws, w_dim]`.
+        """
         self._pivot_file(i).write({"pivot": pivot})
         self.projection(i).path.unlink(missing_ok=True)
 
@@ -80,7 +93,11 @@ class RunFolder:
         return Personalization.from_pretrained(folder)
 
     def finish(self, personalization: Personalization) -> None:
-        """Keep the result and remove the checkpoints that led to it."""
+        """Keep the result and remove the checkpoints that led to it.
+
+        Args:
+            personalization: The result.
+        """
         if not self.writes:
             return
         personalization.save_pretrained(self.folder / "personalization")

@@ -34,6 +34,7 @@ from pti_hub.storage import (
 from pti_hub.tuners import PivotalTuner
 
 INDEX_NAME = "model_index.json"
+"""File that every folder of a pipeline has, with the class names of its parts."""
 
 CLASS_NAME = "PTIPipeline"
 """What the index says that a folder is of."""

@@ -54,7 +54,7 @@ class MeanProjector:
 
 
 class RandomProjector(MeanProjector):
-    """A sample of W, whatever the picture (Fig. 16 E)."""
+    """A sample of W, whatever the picture (Fig. 16 E); arguments as of `MeanProjector`."""
 
     def _pivot(self, generator: Generator, seed: int) -> Tensor:
         z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(seed))

@@ -58,7 +58,11 @@ def independent_steps(coefficients: Tensor, w: Tensor) -> Tensor:
 
 
 def covariance_root(w: Tensor) -> Tensor:
-    """√Σ `[w_dim, w_dim]` of centred latents `[N, w_dim]`."""
+    """√Σ `[w_dim, w_dim]` of centred latents `[N, w_dim]`.
+
+    Args:
+        w: The latents, less their mean.
+    """
     w = w.double()
     values, vectors = torch.linalg.eigh(w.T @ w / len(w))
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T

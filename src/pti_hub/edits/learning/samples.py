@@ -128,6 +128,9 @@ class Samples:
     def pictures(self, numbers: Sequence[int]) -> Iterator[Image.Image]:
         """Pictures of some latents, by number, at 512 pixels or the generator's own resolution if that is less.
 
+        Args:
+            numbers: Numbers of latents, counted from 0.
+
         Raises:
             SaveError: The pictures can't be kept.
         """

@@ -61,7 +61,11 @@ class TextLoss:
 
     @torch.no_grad()
     def reference(self, before: Tensor) -> TargetFeatures | Tensor:
-        """What `__call__` needs of the pictures of ws `[B, num_ws, w_dim]` before the edit."""
+        """What `__call__` needs of the pictures of ws `[B, num_ws, w_dim]` before the edit.
+
+        Args:
+            before: Latents of the unedited faces.
+        """
         picture = self.render(before)
         if isinstance(self.identity, LPIPS):
             with mixed_precision(picture.device):
@@ -69,7 +73,12 @@ class TextLoss:
         return self.identity(picture)
 
     def __call__(self, after: Tensor, reference: TargetFeatures | Tensor) -> PictureLosses:
-        """The losses of ws `[B, num_ws, w_dim]` after the edit, differentiable with respect to them."""
+        """The losses of ws `[B, num_ws, w_dim]` after the edit, differentiable with respect to them.
+
+        Args:
+            after: Latents of the edited faces.
+            reference: What `reference` gave for the same faces.
+        """
         picture = self.render(after)
         if isinstance(self.identity, LPIPS):
             with mixed_precision(picture.device):
@@ -80,6 +89,10 @@ class TextLoss:
         return PictureLosses(self.distance(picture), identity)
 
     def render(self, ws: Tensor) -> Tensor:
-        """G(ws; θ*) `[B, 3, R, R]`."""
+        """G(ws; θ*) `[B, 3, R, R]`.
+
+        Args:
+            ws: Latents `[B, num_ws, w_dim]`.
+        """
         with mixed_precision(ws.device):
             return tuned_synthesis(self.generator, self.weights, ws, resolution=self.resolution).float()

@@ -170,6 +170,9 @@ class TextModel:
     def of_phrases(self, phrases: Sequence[str]) -> Tensor:
         """Unit vectors `[N, D]`, on the CPU.
 
+        Args:
+            phrases: N phrases.
+
         Raises:
             MissingDependencyError: transformers is not installed.
             WeightsError: The model can't be had.
@@ -185,6 +188,9 @@ class TextModel:
     @torch.no_grad()
     def of_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Unit vectors `[N, D]`, on the CPU.
+
+        Args:
+            pictures: N pictures of mode RGB, of any size.
 
         Raises:
             MissingDependencyError: transformers is not installed.

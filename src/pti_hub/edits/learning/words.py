@@ -53,7 +53,11 @@ class PhraseDistance:
         self._embedded = embedded.float().to(model.device)
 
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Distances `[B]` of pictures `[B, 3, R, R]` in [-1, 1]."""
+        """Distances `[B]` of pictures `[B, 3, R, R]` in [-1, 1].
+
+        Args:
+            pictures: Pictures of at least the text model's resolution.
+        """
         return 1 - self.model.embed(pictures) @ self._embedded
 
 
@@ -90,6 +94,9 @@ class Words:
 
         One step raises the picture's similarity, the projection on t, by its standard deviation over the samples. On a
         picture at hand the strength is found by measuring that similarity: `Direction.step`.
+
+        Args:
+            phrase: The phrase.
 
         Raises:
             InputError: The phrase is empty, means the same as the neutral one, or the samples do not differ in it.
@@ -136,6 +143,9 @@ class Words:
     def distance(self, phrase: str) -> PhraseDistance:
         """The distance of pictures to a phrase, for what is optimised; it needs no samples.
 
+        Args:
+            phrase: The phrase.
+
         Raises:
             InputError: The phrase is empty, or means the same as the neutral one.
             MissingDependencyError: transformers is not installed.
@@ -147,7 +157,12 @@ class Words:
         return PhraseDistance(self.model, embedded, text)
 
     def similarity(self, picture: Image.Image, phrase: str) -> float:
-        """Projection of a picture's embedding on t of a phrase."""
+        """Projection of a picture's embedding on t of a phrase.
+
+        Args:
+            picture: A picture of mode RGB.
+            phrase: A phrase whose direction t is taken.
+        """
         return self._along(self._toward(phrase), picture)
 
     def _along(self, toward: Tensor, picture: Image.Image, _: LPIPS | None = None) -> float:
