@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ NAME = "</script><script>alert(1)</script>"
 def runtime() -> Path:
     """The runtime, where npm has installed it."""
     pytest.importorskip("onnxscript")
+    pytest.importorskip("axe_core_python")
     if not (ROOT / RUNTIME / "ort.jspi.min.js").is_file():
         pytest.skip("needs onnxruntime-web: npm install --prefix . onnxruntime-web")
     return ROOT / RUNTIME
@@ -96,6 +98,12 @@ def test_the_page_in_a_browser(
     wait_for_full(browser)
     assert np.array_equal(pixels(browser), original)
 
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+        found = browser.execute_async_script("axe.run(document).then(arguments[0])")
+        assert not [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
