@@ -116,11 +116,12 @@ def test_the_page_in_a_browser(
 def test_a_slider_ends_where_the_face_goes_no_further(pipe: PTIPipeline, runtime: Path, tmp_path: Path) -> None:
     generator: Any = pipe.generator
     person = Person("ada", generator.w_avg)
+    still = Slider("beard", torch.ones(16), {-2.0: 0.0, 0.0: 0.0, 2.0: 0.0})
     with pytest.raises(InputError, match=r"no edit moves 'ada', .*; export .onnx instead"):
-        write_page(tmp_path / "ada.html", generator, person, [], runtime)
+        write_page(tmp_path / "ada.html", generator, person, [still], runtime)
     glasses = Slider("glasses", torch.ones(16), {-2.0: 0.0, -1.0: 0.0, 0.0: 0.0, 1.0: 0.5, 2.0: 0.5})
     own = Slider("my edit", torch.ones(16), {-2.0: -2.0, 0.0: 0.0, 2.0: 2.5})
-    write_page(tmp_path / "ada.html", generator, person, [own, glasses], runtime)
+    write_page(tmp_path / "ada.html", generator, person, [own, still, glasses], runtime)
     page = (tmp_path / "ada.html").read_text(encoding="utf-8")
     about = json.loads(page.split('id="about">')[1].split("</script>")[0])
     assert [(edit["name"], edit["group"]) for edit in about["edits"]] == [("glasses", "First"), ("my edit", "More")]

@@ -84,8 +84,9 @@ def test_sliders_have_the_strengths_of_this_face(pipe: PTIPipeline, cast: Person
         "bright": Direction("bright", vector, step=Step(brightness, 1.0)),
         "still": Direction("still", vector, step=Step(Measure("none", "nothing", "", 0.0, lambda *_: 1.0), 1.0)),
     }
-    plain, bright = measure_sliders(pipe, cast, "ada")
-    assert (plain.name, bright.name) == ("plain", "bright")  # what does not move the face has no slider
+    plain, bright, still = measure_sliders(pipe, cast, "ada")
+    assert (plain.name, bright.name, still.name) == ("plain", "bright", "still")
+    assert not any(still.vectors.values())
     assert plain.vectors == {-2.0: -2.0, -1.0: -1.0, 0.0: 0.0, 1.0: 1.0, 2.0: 2.0}
     for strength in (-1.0, 2.0):
         applied = pipe(cast, edit=("bright", strength)).edits[0][0]

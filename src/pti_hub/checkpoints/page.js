@@ -1,4 +1,3 @@
-"use strict";
 const about = JSON.parse(document.getElementById("about").textContent);
 const [face, frame, status] = ["face", "frame", "status"].map((id) => document.getElementById(id));
 const [compare, reset, save, form] = ["compare", "reset", "save", "sliders"].map((id) => document.getElementById(id));
@@ -7,7 +6,7 @@ const paint = face.getContext("2d");
 const small = document.createElement("canvas");
 // A full picture that takes no longer than this is rendered while a slider moves.
 const AT_ONCE = 0.1;
-let original = null, current = null, shown = null, busy = true, isDragging = false, fullTime = Infinity;
+let original = null, current = null, busy = true, isDragging = false, fullTime = Infinity;
 
 face.width = face.height = about.resolution;
 for (const edit of about.edits) sliders.push(addSlider(edit));
@@ -23,7 +22,10 @@ function addSlider(edit) {
   row.append(label, output, input);
   groupOf(edit.group).append(row);
   input.addEventListener("input", () => { isDragging = true; changed(); });
-  input.addEventListener("change", () => { isDragging = false; changed(); });
+  // A slider that is let go of where it was taken has not changed.
+  for (const end of ["change", "pointerup", "pointercancel", "blur"]) {
+    input.addEventListener(end, () => { isDragging = false; changed(); });
+  }
   row.addEventListener("dblclick", () => { input.value = 0; changed(); });
   return { edit, input, output, row };
 }
@@ -85,7 +87,6 @@ function next() {
 
 function show(picture) {
   if (!picture) return;
-  shown = picture;
   if (picture.kind === "full") {
     paint.putImageData(picture.data, 0, 0);
     return;
@@ -110,7 +111,7 @@ function received({ data }) {
     document.getElementById("engine").textContent = `Computed by ${means}.`;
     document.documentElement.dataset.provider = data.provider;
   }
-  document.documentElement.dataset[data.kind] = data.seconds;
+  document.documentElement.dataset[data.kind] = data.seconds; // for whoever measures
   if (compare.ariaPressed !== "true") show(current);
   changed();
 }

@@ -29,7 +29,6 @@ SUFFIX = ".html"
 RUNTIME = Path("node_modules") / "onnxruntime-web" / "dist"
 """Where npm puts the runtime below the current folder."""
 
-_FIRST = "First"
 FIRST = ("smile", "age", "pose", "glasses", "hair_light")
 """Edits that are shown first; the others are one click away."""
 
@@ -43,7 +42,10 @@ _RUNTIME_FILES = {
     "cpu-wasm": "ort-wasm-simd-threaded.wasm",
 }
 _CHECKED = 8
+"""Squares along each side of the picture whose means are compared."""
+
 _FITTED = 16
+"""Pictures that the draft is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,18 @@ def write_page(
         file: The `.html` file to write.
         generator: The tuned generator, on the CPU in float32.
         person: Whom it was tuned to.
-        sliders: The edits.
+        sliders: The edits; those that don't move this face are left out.
         runtime: Folder with the files of onnxruntime-web; by default `RUNTIME`.
 
     Raises:
-        InputError: As `check_page`, or there are no edits.
+        InputError: As `check_page`, or no edit moves this face.
         MissingDependencyError: As `check_page`.
         SaveError: The disk is full, or the folder is not writable.
     """
     found = check_page(file, generator, runtime)
+    sliders = _in_order([slider for slider in sliders if any(slider.vectors.values())])
     if not sliders:
         raise InputError(f"no edit moves {person.name!r}, so a page would have no slider; export .onnx instead")
-    sliders = _in_order(sliders)
     pivot = broadcast_ws(generator, person.pivot[None]).contiguous()
     steps = torch.cat([broadcast_ws(generator, s.vector[None]) for s in sliders])
     draft = Draft(generator, _latents(pivot, sliders, steps))
@@ -154,7 +156,6 @@ def write_page(
     about = {
         "name": person.name,
         "resolution": generator.resolution,
-        "draft": draft.resolution,
         # Means of squares of the picture without edits, by which the page finds a runtime that computes nonsense.
         "check": F.adaptive_avg_pool2d(generator.synthesis(pivot).clamp(-1, 1), _CHECKED).flatten().tolist(),
         "edits": [_described(slider) for slider in sliders],
@@ -176,7 +177,7 @@ def _latents(pivot: Tensor, sliders: Sequence[Slider], steps: Tensor) -> list[Te
 
 
 def _group(slider: Slider) -> str:
-    groups = {_FIRST: FIRST, **GROUPS}
+    groups = {"First": FIRST, **GROUPS}
     return next((title for title, names in groups.items() if slider.name in names), "More")
 
 

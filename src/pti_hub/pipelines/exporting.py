@@ -66,7 +66,7 @@ def export_identity(
     chosen = _one_identity(components, identity)
     personalization, name = chosen.personalization, chosen.names[0]
     origins = personalization.origins or components.origins
-    person = Person(name, personalization.pivots[name], origins)
+    person = Person(name, personalization.pivots[name].cpu().float(), origins)
     generator = _tuned(components.generator, personalization)
     if isinstance(generator, MobileStyleGAN) and file.suffix == SUFFIX:
         write_page(file, generator, person, measure_sliders(components, personalization, name), folder)
@@ -77,7 +77,7 @@ def export_identity(
 
 @torch.no_grad()
 def measure_sliders(components: Components, personalization: Personalization, name: str) -> list[Slider]:
-    """The directions that move a face, with the vectors that each strength takes on it.
+    """The pipeline's directions, with the vectors that each strength takes on a face.
 
     Args:
         components: The pipeline.
@@ -99,8 +99,7 @@ def measure_sliders(components: Components, personalization: Personalization, na
                 (applied,) = apply_edits(components, weights, pivot, [step], known)[2]
                 assert isinstance(applied, Edit)
                 vectors[strength] = applied.strength
-        if any(vectors.values()):
-            sliders.append(Slider(key, direction.vector.detach().cpu().float(), vectors))
+        sliders.append(Slider(key, direction.vector.detach().cpu().float(), vectors))
     return sliders
 
 
