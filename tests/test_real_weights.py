@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from pathlib import Path
@@ -24,7 +25,10 @@ from pti_hub import (
 )
 from pti_hub.edits import shipped_edits
 from pti_hub.faces import FaceAnalyzer, head_pose, is_aligned
+from pti_hub.generators import tuned_synthesis
 from pti_hub.images import load_image, to_tensor
+from pti_hub.personalization import add_deltas
+from pti_hub.pipelines.exporting import export_identity
 from pti_hub.pipelines.pretrained import cache_folder
 
 
@@ -73,6 +77,20 @@ def test_the_corners_of_the_mouth_go_where_they_are_dragged(real_pipe: PTIPipeli
     after = FaceAnalyzer().detect(dragged.image)[0].landmarks[corners]
     # dlib did not take part: 3 px of a picture at 256² are 12 px here.
     assert np.linalg.norm(after - targets, axis=1).max() < 12
+
+
+def test_the_exported_graph_gives_the_same_picture(real_pipe: PTIPipeline, output: PTIOutput, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    export_identity(real_pipe, tmp_path / "astronaut.onnx", output.personalization)
+    session = onnxruntime.InferenceSession(tmp_path / "astronaut.onnx")
+    pivot = np.array(json.loads(session.get_modelmeta().custom_metadata_map["pivot"]), np.float32)
+    ws = pivot[None] + real_pipe.edits["smile"].vector.numpy()  # type: ignore[union-attr]
+    (picture,) = session.run(None, {"ws": ws})
+    weights = add_deltas(real_pipe.generator, output.personalization.deltas)
+    expected = tuned_synthesis(real_pipe.generator, weights, torch.from_numpy(ws))
+    assert picture.shape == (1, 3, 1024, 1024)
+    assert np.abs(picture - expected.numpy()).max() < 1e-3
 
 
 def test_saved_and_loaded_offline_it_gives_the_same_bits(

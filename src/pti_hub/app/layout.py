@@ -8,13 +8,10 @@ import gradio as gr
 
 from pti_hub.app.components import Comparison, Picture, Slider
 from pti_hub.app.edit_lines import STRONGEST
+from pti_hub.edits.catalogue import GROUPS
 
-GROUPS = (
-    {"Expression": ("smile", "mouth_open", "eyes_open", "surprised", "angry", "sad")},
-    {"Age and features": ("age", "gender", "beard", "brows", "glasses", "lipstick")},
-    {"Hair": ("hair_light", "grey_hair", "long_hair", "curly", "bangs"), "Head": ("pose", "pitch")},
-)
-"""Edits that belong together, by title, one dictionary per column; what is in no group has a column of its own."""
+_COLUMNS = (("Expression",), ("Age and features",), ("Hair", "Head"))
+"""Groups of edits; what is in no group has a column of its own."""
 
 ANYBODY = "a random face"
 
@@ -117,10 +114,10 @@ class Layout:
                 self.halt = gr.Button("Stop", variant="stop", elem_id="halt")
 
     def _sliding(self, edits: Sequence[str]) -> None:
-        known = {name for columns in GROUPS for names in columns.values() for name in names}
+        known = {name for names in GROUPS.values() for name in names}
         others = {"More": tuple(name for name in edits if name not in known)}
         with gr.Row():
-            for groups in (*GROUPS, others):
+            for groups in (*({title: GROUPS[title] for title in column} for column in _COLUMNS), others):
                 there = {title: [name for name in names if name in edits] for title, names in groups.items()}
                 if any(there.values()):
                     with gr.Column(min_width=260):

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from pti_hub.checkpoints.export import export as export_generator
+from pti_hub.checkpoints.page import RUNTIME
+from pti_hub.checkpoints.page import SUFFIX as PAGE
 from pti_hub.cli.app import app, echo_untrusted
 from pti_hub.errors import InputError
 from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
 from pti_hub.pipelines import convert as convert_file
+from pti_hub.pipelines.exporting import export_identity
 
 
 @app.command()
@@ -74,9 +77,34 @@ def convert(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="StyleGAN2 or StyleGAN3: known checkpoint, folder or Hub id.")],
-    file: Annotated[Path, typer.Argument(help="File to write: .safetensors or .pt for NVIDIA's code, or .onnx.")],
+    source: Annotated[
+        str, typer.Argument(help="Personalisation or pipeline: folder, Hub id, or the name of a known checkpoint.")
+    ],
+    file: Annotated[
+        Path,
+        typer.Argument(help="File to write: .safetensors or .pt, .onnx, or a page for the browser, .html."),
+    ],
+    identity: Annotated[str | None, typer.Option(help="Identity to export; needed if there are several.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Pipeline that the personalisation was tuned on, if not where it says."),
+    ] = None,
+    runtime: Annotated[
+        Path | None, typer.Option(help=f"For a page, the folder of onnxruntime-web's files; else {RUNTIME}.")
+    ] = None,
 ) -> None:
-    """Write a generator to a file for other code."""
-    export_generator(PTIPipeline.from_pretrained(model, device="cpu").generator, file)
-    typer.echo(f"saved in {file}")
+    """Write a generator to a file for other code, or a person's to a page with sliders for the browser.
+
+    Where the source holds identities, it is the generator that was tuned to one of them, with its pivot: whoever has
+    the file can make pictures of this person. No photograph is in it.
+    """
+    pipe = PTIPipeline.from_pretrained(source, device="cpu", base=model)
+    if not pipe.identities and identity is None and file.suffix != PAGE:
+        export_generator(pipe.generator, file)
+        typer.echo(f"saved in {file}")
+        return
+    name = export_identity(pipe, file, identity, runtime)
+    echo_untrusted(
+        f"saved in {file}, {file.stat().st_size / 1e6:.1f} MB: whoever has this file can make pictures of {name}; "
+        "it holds the tuned weights, and no photograph"
+    )

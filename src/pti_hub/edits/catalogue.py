@@ -30,6 +30,14 @@ WEIGHTS_NAME = "edits.safetensors"
 _FOLDER_NAME = re.compile(r"\w[\w .+-]{0,63}")
 SHIPPED = Path(str(files("pti_hub.edits"))) / "data" / "mobilestylegan-ffhq"
 
+GROUPS = {
+    "Expression": ("smile", "mouth_open", "eyes_open", "surprised", "angry", "sad"),
+    "Age and features": ("age", "gender", "beard", "brows", "glasses", "lipstick"),
+    "Hair": ("hair_light", "grey_hair", "long_hair", "curly", "bangs"),
+    "Head": ("pose", "pitch"),
+}
+"""Shipped edits that belong together, by title."""
+
 
 def save_edits(folder: str | Path, edits: Mapping[str, Direction | LatentMapper]) -> None:
     """Write a catalogue of edits; an existing one stays intact until the new one is complete.

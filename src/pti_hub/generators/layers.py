@@ -204,4 +204,13 @@ def inverse_haar(x: Tensor) -> Tensor:
     Returns:
         `[B, C, 2H, 2W]`, channels last in memory.
     """
-    return _InverseHaar.apply(x)
+    # A graph that is exported has no gradients, and no writes into a part of a tensor.
+    return _shuffled_haar(x) if torch.compiler.is_compiling() else _InverseHaar.apply(x)
+
+
+def _shuffled_haar(x: Tensor) -> Tensor:
+    low, vertical, horizontal, diagonal = x.chunk(4, dim=1)
+    top, bottom = (low + vertical) * 0.5, (low - vertical) * 0.5
+    right_top, right_bottom = (horizontal + diagonal) * 0.5, (horizontal - diagonal) * 0.5
+    corners = (top + right_top, top - right_top, bottom + right_bottom, bottom - right_bottom)
+    return F.pixel_shuffle(torch.stack(corners, dim=2).flatten(1, 2), 2)

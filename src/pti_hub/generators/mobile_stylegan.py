@@ -178,13 +178,33 @@ class MobileStyleGAN(StyledGenerator, Network, tags=["stylegan", "gan-inversion"
 
     forward = synthesis
 
+    def finish(self, x: Tensor, ws: Tensor) -> Tensor:
+        """The picture that the layers behind an inner one make of its activations.
+
+        Args:
+            x: One of `features(ws, …)`, `[B, C, S, S]`.
+            ws: As in `synthesis`.
+
+        Returns:
+            What `synthesis(ws)` returns, `[B, 3, R, R]`.
+        """
+        codes = broadcast_ws(self, ws).to(self.input.dtype).unbind(1)
+        for inner in self._further_blocks(x, codes, self.noise_maps()):
+            x = inner
+        return self._image(x, codes[-1], self.resolution)
+
     def _blocks(self, codes: Sequence[Tensor], maps: Sequence[Tensor | None]) -> Iterator[Tensor]:
         """The activations after the first convolution and after each block."""
         x = self.input.contiguous(memory_format=torch.channels_last).expand(len(codes[0]), -1, -1, -1)
         x = self.conv(x, codes[0], maps[0])
         yield x
-        for i, block in enumerate(self.blocks):
-            x = block(x, codes[2 * i + 1 : 2 * i + 3], maps[2 * i + 1 : 2 * i + 3])
+        yield from self._further_blocks(x, codes, maps)
+
+    def _further_blocks(self, x: Tensor, codes: Sequence[Tensor], maps: Sequence[Tensor | None]) -> Iterator[Tensor]:
+        """The activations after each block behind x, whose size says where it comes from."""
+        first = (x.shape[2] // 4).bit_length() - 1
+        for i in range(first, len(self.blocks)):
+            x = self.blocks[i](x, codes[2 * i + 1 : 2 * i + 3], maps[2 * i + 1 : 2 * i + 3])
             yield x
 
     def _activations(self, ws: Tensor) -> Iterator[Tensor]:
