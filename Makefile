@@ -43,8 +43,9 @@ docs: install ## Build the documentation site, to be opened at site/index.html
 test: install ## Run the tests, some files at a time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-campaign: install ## Try to break the package, for some minutes: kills and damaged files
+campaign: install ## Try to break the package, for some minutes: kills, races, signals and damaged files
 	$(BIN)/python tests/campaigns/kills.py --count 90
+	$(BIN)/python tests/campaigns/races.py --count 18
 	$(BIN)/python tests/campaigns/stops.py --count 60
 	$(BIN)/python tests/campaigns/mutants.py --count 2500
 

@@ -15,6 +15,7 @@ from pti_hub.storage import (
     atomic,
     check_replaceable,
     is_folder,
+    leftovers,
     remove_leftovers,
     replaced_file,
     replaced_folder,
@@ -112,8 +113,35 @@ def test_another_process_may_be_first(tmp_path: Path, monkeypatch: pytest.Monkey
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", late)
+    # A process that was suspended keeps its lock.
+    monkeypatch.setattr(leftovers, "_PATIENCE", 0.1)
     save(tmp_path / "ada", "slow")
     assert (tmp_path / "ada" / MARKER).read_text() == "slow"
+    assert names(tmp_path) == {"ada"}
+
+
+@forks
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_processes_that_save_in_the_same_place(
+    tmp_path: Path, exchanges: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(atomic, "_exchange", lambda a, b: False)
+    save(tmp_path / "ada", "first")
+    (tmp_path / "ada" / "mine.txt").write_text("mine")
+    pids = []
+    for content in ("one", "two", "three"):
+        if (pid := os.fork()) == 0:
+            try:
+                for _ in range(30):
+                    save(tmp_path / "ada", content)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        pids.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
+    assert (tmp_path / "ada" / MARKER).read_text() in ("one", "two", "three")
+    assert (tmp_path / "ada" / "mine.txt").read_text() == "mine"
     assert names(tmp_path) == {"ada"}
 
 
@@ -152,7 +180,7 @@ def between_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         patch.setattr(atomic, "_exchange", lambda a, b: False)
         patch.setattr(Path, "rename", kills)
         kill(lambda: save(folder, "new"))
-    assert len(names(tmp_path)) == 3
+    assert len(names(tmp_path)) == 4
     assert not folder.exists()
     return folder
 

@@ -19,6 +19,7 @@ from pti_hub.storage import (
     load_network,
     read_json,
     read_tensors,
+    read_whole,
     recover_folder,
     replaced_folder,
     write_json,
@@ -108,8 +109,11 @@ def load_edits(folder: str | Path) -> dict[str, Direction | LatentMapper]:
     Raises:
         WeightsError: A file is missing or damaged, or the files don't belong together.
     """
-    folder = Path(folder)
-    recover_folder(folder)
+    recover_folder(Path(folder))
+    return read_whole(Path(folder), _read_edits)
+
+
+def _read_edits(folder: Path) -> dict[str, Direction | LatentMapper]:
     config, tensors = read_json(folder / CONFIG_NAME), read_tensors(folder / WEIGHTS_NAME)
     try:
         mappers = [name for name, entry in config.items() if "mapper" in entry]

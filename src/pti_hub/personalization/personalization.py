@@ -28,6 +28,7 @@ from pti_hub.storage import (
     push_folder,
     read_json,
     read_tensors,
+    read_whole,
     save_folder,
     write_json,
     write_tensors,
@@ -138,7 +139,7 @@ class Personalization(ModelHubMixin, library_name="pti-hub", tags=["pivotal-tuni
         """
         folder = fetch_folder(pretrained_model_name_or_path, **download)
         with as_weights_error(folder, "save or fetch it again"):
-            return cls.from_folder(folder)
+            return read_whole(folder, cls.from_folder)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Personalization:

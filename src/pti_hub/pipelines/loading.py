@@ -18,7 +18,7 @@ from pti_hub.personalization import CONFIG_NAME, Base, Personalization
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.pretrained import KNOWN_CHECKPOINTS, KnownCheckpoint, cache_folder
 from pti_hub.pipelines.saving import INDEX_NAME, read_components, save_components
-from pti_hub.storage import COMMIT, as_weights_error, commit_of, fetch_folder, fetch_repository
+from pti_hub.storage import COMMIT, as_weights_error, commit_of, fetch_folder, fetch_repository, read_whole
 
 _Pipeline = TypeVar("_Pipeline", bound=Components)
 
@@ -124,7 +124,7 @@ def _build_known(known: KnownCheckpoint, variant: str | None, local_files_only: 
 
 def _load_folder(cls: type[_Pipeline], folder: Path, remedy: str, options: LoadOptions) -> _Pipeline:
     with as_weights_error(folder, remedy):
-        pipe = read_components(cls, folder, options.variant)
+        pipe = read_whole(folder, lambda folder: read_components(cls, folder, options.variant))
     pipe.base = dataclasses.replace(pipe.base, **commit_of(folder))
     if options.preset is not None:
         pipe.set_preset(options.preset)

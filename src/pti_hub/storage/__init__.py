@@ -28,7 +28,7 @@ from pti_hub.storage.model_cards import personalization_card, pipeline_card
 from pti_hub.storage.networks import Network, blueprint, load_network, unfilled
 from pti_hub.storage.packages import INSTALL_COMMAND, find_file, install_packages, package_state, pinned_packages
 from pti_hub.storage.publishing import FolderKind, PushOptions, push_folder, save_folder
-from pti_hub.storage.reading import DAMAGE, as_weights_error, read_json, read_tensors
+from pti_hub.storage.reading import DAMAGE, as_weights_error, read_json, read_tensors, read_whole
 
 __all__ = [
     "COMMIT",
@@ -65,6 +65,7 @@ __all__ = [
     "read_json",
     "read_rows",
     "read_tensors",
+    "read_whole",
     "recover_folder",
     "remove_leftovers",
     "replace_rows",

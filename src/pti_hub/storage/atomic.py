@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pti_hub.errors import InputError, PTIError, SaveError
-from pti_hub.storage.leftovers import held_name, recover_folder, remove_leftovers, suffixed
+from pti_hub.storage.leftovers import held_name, in_turn, recover_folder, remove_leftovers, suffixed
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -97,9 +97,10 @@ def replaced_folder(folder: str | Path, marker: str, owned: Collection[str] = ()
             new = suffixed(stem, "new")
             new.mkdir()
             yield new
-            if folder.exists():
-                _carry_over(folder, new, owned)
-            _put_in_place(new, folder, suffixed(stem, "old"))
+            with in_turn(folder):
+                if folder.exists():
+                    _carry_over(folder, new, owned)
+                _put_in_place(new, folder, suffixed(stem, "old"))
 
 
 def check_replaceable(folder: Path, marker: str) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock
 PARTIAL = f".{'[0-9a-f]' * 16}.partial"
 """Pattern of the files that a kill may leave behind."""
 
+_PATIENCE = 5.0  # seconds; a process that was suspended keeps its locks
 _NAMES = 4  # processes that may write to the same place at once and still clear up after each other
 _FILE = re.compile(r"(\.[0-9a-f]{16})\.(?:lock|partial)")
 _FOLDER = re.compile(r"(\.(.+)\.[0-9a-f]{8})\.(?:lock|new|old)")
@@ -53,6 +54,19 @@ def held_name(path: Path, is_folder: bool = False) -> Iterator[Path]:
             _clear(mine, path)
 
 
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Processes that put something in the place of a folder do so one after the other.
+
+    One that has waited for some seconds goes on all the same, and so does one where there are no locks.
+
+    Args:
+        folder: The folder that is to be replaced.
+    """
+    with _locked(_turn(folder), _PATIENCE):
+        yield
+
+
 def recover_folder(folder: Path) -> bool:
     """Put back a folder that a kill between two renames left under a hidden name, with all that lay in it.
 
@@ -64,7 +78,7 @@ def recover_folder(folder: Path) -> bool:
         folder = folder.resolve()
         for stem in _stems(folder, is_folder=True):
             if suffixed(stem, "old").exists():
-                with _locked(stem) as free:
+                with _locked(stem) as free, _locked(_turn(folder)):
                     if free:
                         _clear(stem, folder)
     return folder.is_dir()
@@ -99,6 +113,10 @@ def _stems(path: Path, is_folder: bool) -> Iterator[Path]:
     return (_stem(path, is_folder, str(number)) for number in range(_NAMES))
 
 
+def _turn(folder: Path) -> Path:
+    return _stem(folder, True, "turn")
+
+
 def _stem(path: Path, is_folder: bool, key: str) -> Path:
     digest = hashlib.sha256(f"{path.name}/{key}".encode("utf-8", "surrogatepass")).hexdigest()
     # A person who finds a folder should see whose it is; a file's name may be as long as names can be.
@@ -106,8 +124,8 @@ def _stem(path: Path, is_folder: bool, key: str) -> Path:
 
 
 @contextmanager
-def _locked(stem: Path) -> Iterator[bool]:
-    """Tries to lock a name, and yields whether it is locked now."""
+def _locked(stem: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Tries to lock a name for some seconds, and yields whether it is locked now."""
     file = suffixed(stem, "lock")
     lock = FileLock(file)
     # The library would make the folder.
@@ -115,7 +133,7 @@ def _locked(stem: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience, poll_interval=0.01)
     except OSError:
         # Held by another process, or there are no locks here.
         yield False
