@@ -28,7 +28,7 @@ from pti_hub.faces import FaceAnalyzer, head_pose, is_aligned
 from pti_hub.generators import tuned_synthesis
 from pti_hub.images import load_image, to_tensor
 from pti_hub.personalization import add_deltas
-from pti_hub.pipelines.exporting import export_identity
+from pti_hub.pipelines import export_identity
 from pti_hub.pipelines.pretrained import cache_folder
 
 

@@ -169,15 +169,13 @@ class Campaign:
             main()
         except SystemExit as end:
             code = end.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
         except BaseException:
             traceback.print_exc()
             code = 1
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else int(code is not None))
+            os._exit(code if isinstance(code, int) else 1)
 
 
 def prepare(folder: Path) -> Path:

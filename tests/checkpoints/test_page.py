@@ -20,7 +20,7 @@ from support.places import ROOT
 from pti_hub import InputError, Personalization, PTIPipeline
 from pti_hub.checkpoints.export import Person
 from pti_hub.checkpoints.page import RUNTIME, Slider, write_page
-from pti_hub.pipelines.exporting import export_identity
+from pti_hub.pipelines import export_identity
 
 NAME = "</script><script>alert(1)</script>"
 

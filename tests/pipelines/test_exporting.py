@@ -72,6 +72,7 @@ def test_a_page_says_what_it_lacks_before_it_measures(
     with pytest.raises(MissingDependencyError, match=r"has no ort.jspi.min.js; run: npm install onnxruntime-web"):
         export_identity(pipe, tmp_path / "ada.html", "ada", tmp_path)
     other = PTIPipeline(network("skip"), pipe.perceptual)
+    other.load_personalization(Personalization({}, {"ada": other.generator.w_avg.clone()}, other.base))
     with pytest.raises(InputError, match=r"a StyleGAN2 takes minutes .* in a browser; export ada.onnx instead"):
         export_identity(other, tmp_path / "ada.html", None, tmp_path)
 

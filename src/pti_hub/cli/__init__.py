@@ -38,7 +38,8 @@ def _run() -> None:
     try:
         app()
     except PTIError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

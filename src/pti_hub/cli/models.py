@@ -12,9 +12,8 @@ from pti_hub.checkpoints.page import RUNTIME
 from pti_hub.checkpoints.page import SUFFIX as PAGE
 from pti_hub.cli.app import app, echo_untrusted
 from pti_hub.errors import InputError
-from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline
+from pti_hub.pipelines import DEFAULT_CHECKPOINT, PTIPipeline, export_identity
 from pti_hub.pipelines import convert as convert_file
-from pti_hub.pipelines.exporting import export_identity
 
 
 @app.command()

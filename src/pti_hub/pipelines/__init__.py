@@ -3,6 +3,7 @@
 from pti_hub.pipelines.components import Components
 from pti_hub.pipelines.convert import convert
 from pti_hub.pipelines.dragging import DragOptions, DragOutput, drag_portrait
+from pti_hub.pipelines.exporting import export_identity
 from pti_hub.pipelines.output import PTIOutput
 from pti_hub.pipelines.pipeline import PTIPipeline
 from pti_hub.pipelines.portraits import Portrait, put_back
@@ -26,5 +27,6 @@ __all__ = [
     "RunFolder",
     "convert",
     "drag_portrait",
+    "export_identity",
     "put_back",
 ]

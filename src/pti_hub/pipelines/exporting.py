@@ -60,10 +60,10 @@ def export_identity(
     """
     file = Path(file)
     check_place(file, (*FILES, SUFFIX))
+    chosen = _one_identity(components, identity)
     folder = None if runtime is None else Path(runtime)
     if file.suffix == SUFFIX:
         check_page(file, components.generator, folder)
-    chosen = _one_identity(components, identity)
     personalization, name = chosen.personalization, chosen.names[0]
     origins = personalization.origins or components.origins
     person = Person(name, personalization.pivots[name].cpu().float(), origins)
