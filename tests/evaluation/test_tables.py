@@ -9,7 +9,7 @@ from PIL import Image
 from support.evaluation import filled
 from support.needs import needs_evaluation
 
-from pti_hub.evaluation import Results, Table, draw
+from pti_hub.evaluation import Results, Table, draw, write_report
 
 pytestmark = needs_evaluation
 
@@ -48,3 +48,6 @@ def test_others_results_stand_beside_ours(tmp_path: Path) -> None:
     assert table.to_latex().count(r"\end{tabular}") == 2
     with Image.open(draw("ganinverter", results)[0]) as plot:
         assert plot.width > 200
+    report = write_report(results, [(table, [])], "Mine").read_text()
+    assert '<td>DHR, LSAP</td><td data-value="0.0422">0.0422</td>' in report
+    assert '<td data-value="nan">–</td>' in report
