@@ -2,6 +2,7 @@
 
     python examples/evaluate.py --data photos --count 20                            # Tables 1 and 2
     python examples/evaluate.py --data photos --show figure15 --preset default
+    python examples/evaluate.py --data photos --preset default --protocol ganinverter   # beside others' results
     accelerate launch examples/evaluate.py --data photos                            # on several processes
     python examples/evaluate.py compare outputs/mine outputs/theirs                 # paired differences
 
@@ -29,6 +30,7 @@ from pti_hub.evaluation import (
     EXHIBITS,
     METHODS,
     METRICS,
+    PROTOCOLS,
     Comparison,
     Measurements,
     Results,
@@ -57,7 +59,10 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(
     context: typer.Context,
     data: Annotated[str, typer.Option(help="A folder of photographs, or a data set on the Hub.")] = CELEBA_HQ,
-    show: Annotated[str, typer.Option(help=f"Tables and figures: {', '.join(EXHIBITS)}.")] = "table1,table2",
+    protocol: Annotated[str, typer.Option(help=f"Benchmark whose tables are shown: {', '.join(PROTOCOLS)}.")] = "paper",
+    show: Annotated[
+        str | None, typer.Option(help=f"Tables and figures, by default the protocol's: {', '.join(EXHIBITS)}.")
+    ] = None,
     methods: Annotated[
         str | None, typer.Option(help=f"Methods, by default those of the tables and figures: {', '.join(METHODS)}.")
     ] = None,
@@ -87,7 +92,9 @@ def main(
     """Measure methods on photographs and write the paper's tables and figures."""
     if context.invoked_subcommand is not None:
         return
-    selected, names = exhibits(split_names(show)), split_names(methods)
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol={protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    selected, names = exhibits(split_names(PROTOCOLS[protocol] if show is None else show)), split_names(methods)
     # 1. Choose the methods, and the groups of numbers for each method.
     groups_of: dict[str, dict[str, None]] = {}
     for exhibit in selected.values():
@@ -109,6 +116,10 @@ def main(
         "align": align,
         "seed": seed,
         **dataclasses.asdict(schedule),
+        "pipeline": [
+            type(pipe.projector).__name__,
+            *(dataclasses.asdict(x.config) for x in (pipe.projector, pipe.tuner)),
+        ],
     }
     if isinstance(pipe.encoder, nn.Module):
         settings["model"] = {**pipe.base.to_json(), "encoder": fingerprint(pipe.encoder)}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.evaluation import methods
-from support.needs import needs_evaluation
+from support.needs import needs_evaluation, needs_models
 
-from pti_hub import InputError, MissingDependencyError, PTIPipeline
-from pti_hub.evaluation import Measurements, open_photographs
+from pti_hub import InputError, MissingDependencyError, PivotalTuner, PivotalTunerConfig, PTIPipeline
+from pti_hub.evaluation import Measurements, Method, open_photographs
 from pti_hub.evaluation.measure import similarity
+from pti_hub.tuners import Tuning
 
 pytestmark = needs_evaluation
 
@@ -34,6 +37,28 @@ def test_what_is_measured(large_pipe: PTIPipeline, photos: Path) -> None:
         Measurements(large_pipe)(methods()[0], photograph, ["edits"])
     with pytest.raises(InputError, match="no metric is named beauty; there are reconstruction, identity, edits"):
         Measurements(large_pipe)(methods()[0], photograph, ["beauty"])
+
+
+class Watched(PivotalTuner):
+    """Keeps the likenesses that it is given."""
+
+    def tune(self, *args: Any, likenesses: Any = None, **kwargs: Any) -> Tuning:
+        self.likenesses = likenesses
+        return super().tune(*args, **kwargs)
+
+
+@needs_models
+def test_the_face_counts_more_where_the_tuner_asks_for_it(large_pipe: PTIPipeline, astronaut: Image.Image) -> None:
+    large_pipe.aligns_faces = True
+    photograph = large_pipe.prepare(astronaut)
+    for weighs_faces in (True, False):
+        tuner = Watched(PivotalTunerConfig(num_steps=1, weighs_faces=weighs_faces))
+        Measurements(large_pipe)(Method("mine", methods()[0].projector, tuner), photograph, ["reconstruction"])
+        (likeness,) = tuner.likenesses
+        assert (likeness is not None) == weighs_faces
+        if likeness is not None:
+            # In the middle of the picture there is a face, and in its corner there is none.
+            assert likeness.importance[0, 0, 140, 128] > 0.9 > 0.4 > likeness.importance[0, 0, 0, 0]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch_fidelity") is not None, reason="torch-fidelity is installed")

@@ -27,6 +27,9 @@ def test_methods_by_name(pipe: PTIPipeline) -> None:
     assert near.tuner is not None
     assert (far.tuner.config.locality_alpha, near.tuner.config.locality_alpha) == (60, 2)
     assert far.tuner.config.locality_weight == 0.1
+    own, official = named_methods(["pipeline", "official"], pipe, Schedule.short())
+    assert (own.projector, own.tuner) == (pipe.projector, pipe.tuner)
+    assert official.projector.config.num_steps == 450
 
 
 def test_a_schedule_can_be_changed() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.evaluation import filled
 from support.needs import needs_evaluation
 
-from pti_hub.evaluation import Table
+from pti_hub.evaluation import Results, Table, draw, write_report
 
 pytestmark = needs_evaluation
 
@@ -28,3 +29,25 @@ def test_a_table_has_means_intervals_and_the_papers_figures(tmp_path: Path) -> N
     table.save(tmp_path)
     assert {path.name for path in tmp_path.glob("table1.*")} == {"table1.md", "table1.csv", "table1.tex"}
     assert Table("table1", filled(tmp_path), ["pti", "sg2"]).methods == ["pti", "sg2"]
+
+
+def test_others_results_stand_beside_ours(tmp_path: Path) -> None:
+    results = Results(tmp_path, {"seed": 0})
+    results.add("a", "pti", ["ganinverter"], {"ganinverter_lpips_alex": 0.05, "ganinverter_mse": 0.0041, "seconds": 20})
+    table = Table("ganinverter", results)
+    text = table.to_markdown()
+    assert "| MSE (GANInverter) | **0.0041** [0.0041, 0.0041] |" in text
+    # What was not measured here is not shown of others.
+    assert "| published | LPIPS (GANInverter) | MSE (GANInverter) | seconds |" in text
+    assert "| PTI | 0.0817 | 0.0082 | 59 |" in text
+    assert "| projection, W | 0.1967 | 0.067 | – |" in text
+    csv = table.to_csv()
+    assert '"seconds","DHR, LSAP",,,,,12\n' in csv
+    assert '"seconds","projection, W"' not in csv
+    assert r"PTI & 0.0817 & 0.0082 & 59 \\" in table.to_latex()
+    assert table.to_latex().count(r"\end{tabular}") == 2
+    with Image.open(draw("ganinverter", results)[0]) as plot:
+        assert plot.width > 200
+    report = write_report(results, [(table, [])], "Mine").read_text()
+    assert '<td>DHR, LSAP</td><td data-value="0.0422">0.0422</td>' in report
+    assert '<td data-value="nan">–</td>' in report

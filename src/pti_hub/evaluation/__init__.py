@@ -9,12 +9,13 @@ from pti_hub.evaluation.report import write_report
 from pti_hub.evaluation.results import Results
 from pti_hub.evaluation.run import evaluate
 from pti_hub.evaluation.samples import SampleDistance
-from pti_hub.evaluation.tables import EXHIBITS, Exhibit, Table, exhibits
+from pti_hub.evaluation.tables import EXHIBITS, PROTOCOLS, Exhibit, Table, exhibits
 
 __all__ = [
     "EXHIBITS",
     "METHODS",
     "METRICS",
+    "PROTOCOLS",
     "Comparison",
     "Exhibit",
     "Measurements",

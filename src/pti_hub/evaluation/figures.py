@@ -60,10 +60,10 @@ def _save_plot(plot: Callable[[Table, Any], Any], table: Table, path: Path) -> N
 
 
 def _dots(table: Table, figure: Any) -> None:
-    """One dot per photograph, and beside the dots each method's mean with its interval."""
-    columns = 3
+    """One dot per photograph, beside the dots each method's mean with its interval, and others' results."""
+    columns, height = (2, 3.2) if table.published else (3, 2.4)
     rows = -(-len(table.measures) // columns)
-    figure.set_size_inches(8, 2.4 * rows)
+    figure.set_size_inches(8, height * rows)
     for i, measure in enumerate(table.measures):
         axis = figure.add_subplot(rows, columns, i + 1)
         for x, method in enumerate(table.methods):
@@ -73,11 +73,15 @@ def _dots(table: Table, figure: Any) -> None:
             axis.errorbar(x + 0.12, c.mean, [[c.mean - c.low], [c.high - c.mean]], fmt="s", color=f"C{x}", markersize=5)
             if c.paper is not None:
                 axis.plot([x - 0.3, x + 0.3], [c.paper] * 2, ":", color="0.3")
+        published = [(name, row[measure.label]) for name, row in table.published.items() if row.get(measure.label)]
+        axis.plot(range(len(table.methods), len(table.methods) + len(published)), [v for _, v in published], "_k")
         axis.set_title(measure.label, fontsize=9)
-        axis.set_xticks(range(len(table.methods)), table.methods, rotation=30, ha="right", fontsize=7)
+        names = [*table.methods, *(name for name, _ in published)]
+        axis.set_xticks(range(len(names)), names, rotation=60 if published else 30, ha="right", fontsize=7)
         axis.tick_params(axis="y", labelsize=7)
-        axis.margins(x=0.25)
-    figure.text(0.995, 0.002, "dotted: the paper's number", ha="right", va="bottom", fontsize=6, color="0.3")
+        axis.margins(x=0.05 if published else 0.25)
+    text = "dash: published, other photographs and generator" if table.published else "dotted: the paper's number"
+    figure.text(0.995, 0.002, text, ha="right", va="bottom", fontsize=6, color="0.3")
 
 
 def _bars(table: Table, figure: Any) -> None:

@@ -18,18 +18,20 @@ from PIL import Image
 from torch import Tensor
 
 from pti_hub.errors import InputError, MissingDependencyError
+from pti_hub.evaluation.ganinverter import ganinverter
 from pti_hub.evaluation.methods import Method
 from pti_hub.evaluation.samples import SampleDistance
-from pti_hub.faces import Face, FaceAnalyzer, embedding, head_pose, widest
+from pti_hub.faces import AlignedFace, Face, FaceAnalyzer, Likeness, embedding, head_pose, widest
 from pti_hub.generators import latent_statistics, tuned_synthesis
 from pti_hub.images import to_tensor
 from pti_hub.optim import reused_memory
+from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines import PTIPipeline
 
-METRICS = ("reconstruction", "identity", "edits", "drift", "fid")
+METRICS = ("reconstruction", "identity", "edits", "drift", "fid", "ganinverter")
 """Groups of numbers: distance between reconstruction and photograph; identity; identity and pose after edits; change of
-random latents' pictures; change of the distribution of random samples."""
+random latents' pictures; change of the distribution of random samples; that distance as GANInverter measures it."""
 
 PICTURES = "pictures"
 """The group of small pictures for viewing, in addition to `METRICS`."""
@@ -87,7 +89,7 @@ class Measurements:
         self.pipe, self.seed, self.latents, self.samples = pipe, seed, latents, samples
         self._embedding = identity
         self._distance: SampleDistance | None = None
-        self._pivots: dict[tuple[Any, ...], tuple[Tensor, float]] = {}
+        self._pivots: dict[tuple[Any, ...], tuple[Tensor, np.ndarray]] = {}
         self._target: Tensor | None = None
 
     def check(self, groups: Collection[str]) -> None:
@@ -106,6 +108,8 @@ class Measurements:
             raise InputError(f"{self.pipe.name!r} has no direction {', '.join(missing)}; measure without edits")
         if {"identity", "edits"} & set(groups):
             FaceAnalyzer()
+        if "ganinverter" in groups and "alex" not in [network.net for network in self._networks()]:
+            raise InputError(f"{self.pipe.name!r} has no LPIPS of AlexNet, which ganinverter needs; measure without it")
         if "fid" in groups and self._distance is None:
             self._distance = SampleDistance(self.pipe, self.samples)
 
@@ -120,7 +124,8 @@ class Measurements:
             groups: Groups from `METRICS`, and `PICTURES`.
 
         Returns:
-            Always: `seconds` of projection and tuning, and `peak_gb`, the peak memory of the process or the GPU.
+            Always: `seconds` of projection and tuning; `cpu_seconds`, the time of all cores for them, which other work
+            on the machine lengthens less; `steps` of tuning; and `peak_gb`, the peak memory of the process or the GPU.
 
             `"reconstruction"`: `lpips_alex` and `lpips_vgg` at full size, and with the suffix `_256` at 256²; `mse` of
             pixel values in [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper reports it; and the
@@ -132,7 +137,7 @@ class Measurements:
             face was found.
 
             `"drift"`: `drift_lpips` and `drift_mse` between the tuned and the original generator's pictures of random
-            latents (Fig. 15). `"fid"`: see `SampleDistance`.
+            latents (Fig. 15). `"fid"`: see `SampleDistance`. `"ganinverter"`: see `ganinverter`.
 
         Raises:
             InputError: A group is unknown, or the pipeline lacks something that a group needs.
@@ -148,24 +153,32 @@ class Measurements:
         # 1. The pivot, which a method with tuning shares with the same method without tuning.
         key = (type(method.projector), method.projector.config, id(getattr(method.projector, "encoder", None)))
         if key not in self._pivots:
-            start = time.perf_counter()
+            start = _clocks()
             projection = method.projector.project(pipe.generator, pipe.projector_perceptual, target, self.seed)
-            self._pivots[key] = projection.pivot, time.perf_counter() - start
+            self._pivots[key] = projection.pivot, _clocks() - start
         pivot, seconds = self._pivots[key]
         # 2. Tuning, which may also move the pivot.
         deltas: Mapping[str, Tensor] = {}
-        start = time.perf_counter()
+        steps = 0
         if method.tuner is not None:
-            tuning = method.tuner.tune(pipe.generator, pipe.perceptual, [pivot], [target], self.seed)
-            deltas, pivot = tuning.deltas, tuning.pivots[0]
-        values = {"seconds": seconds + time.perf_counter() - start, "peak_gb": _peak(pipe.device)}
+            likenesses = [self._likeness(photograph, target) if method.tuner.config.weighs_faces else None]
+            start = _clocks()
+            tuning = method.tuner.tune(
+                pipe.generator, pipe.perceptual, [pivot], [target], self.seed, likenesses=likenesses
+            )
+            seconds = seconds + _clocks() - start
+            deltas, pivot, steps = tuning.deltas, tuning.pivots[0], tuning.num_steps
+        wall, processor = seconds.tolist()
+        values = {"seconds": wall, "cpu_seconds": processor, "steps": steps, "peak_gb": _peak(pipe.device)}
         # 3. The numbers.
         weights = add_deltas(pipe.generator, deltas)
+        with torch.no_grad(), reused_memory():
+            picture = tuned_synthesis(pipe.generator, weights, pivot)
         if "reconstruction" in groups:
-            with torch.no_grad(), reused_memory():
-                picture = tuned_synthesis(pipe.generator, weights, pivot)
             values |= self._reconstruction(picture, target)
             values |= latent_statistics(pipe.generator, [pivot])[0]
+        if "ganinverter" in groups:
+            values |= ganinverter(picture, photograph, self._networks())
         if "drift" in groups:
             values |= self._drift(weights)
         if "fid" in groups:
@@ -176,11 +189,21 @@ class Measurements:
             values |= self._identities(render, photograph, "edits" in groups)
         return Measured(values, render.small() if PICTURES in groups else {})
 
+    def _networks(self) -> list[LPIPS]:
+        networks = (self.pipe.projector_perceptual, self.pipe.perceptual)
+        return list({network.net: network for network in networks}.values())
+
+    def _likeness(self, photograph: Image.Image, target: Tensor) -> Likeness | None:
+        """The face of the photograph, where the pipeline would look for one."""
+        face = widest(FaceAnalyzer().detect(photograph)) if self.pipe.aligns_faces else None
+        landmarks = None if face is None else AlignedFace.whole(photograph, face).landmarks
+        return None if landmarks is None else Likeness(target, landmarks)
+
     def _reconstruction(self, picture: Tensor, target: Tensor) -> dict[str, float]:
         row: dict[str, Tensor] = {}
         small, small_target = (F.interpolate(x, size=_SMALL, mode="area") for x in (picture, target))
         with torch.no_grad():
-            for network in {id(n): n for n in (self.pipe.perceptual, self.pipe.projector_perceptual)}.values():
+            for network in self._networks():
                 row[f"lpips_{network.net}"] = network(picture, target)
                 row[f"lpips_{network.net}_{_SMALL}"] = network(small, small_target)
         row["mse"] = F.mse_loss(picture, target)
@@ -266,6 +289,10 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
 def thumbnail(picture: Image.Image) -> Image.Image:
     """A picture scaled to 256² px."""
     return picture.resize((_SMALL, _SMALL), Image.Resampling.LANCZOS)
+
+
+def _clocks() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def _reset_peak(device: torch.device) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pti_hub.errors import InputError
+from pti_hub.evaluation.official import OfficialProjector, OfficialTuner
 from pti_hub.pipelines import PTIPipeline
 from pti_hub.projectors import (
     REFINED,
@@ -38,7 +39,7 @@ class Method:
 
     name: str
     projector: Projector
-    tuner: PivotalTuner | None = None
+    tuner: PivotalTuner | OfficialTuner | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Schedule:
             tuning: Tuning.
             encoder: Projection from the encoder.
         """
-        w, tuning = w or WProjectorConfig(), tuning or PivotalTunerConfig()
+        w, tuning = w or WProjectorConfig(), dataclasses.replace(tuning or PivotalTunerConfig(), weighs_faces=False)
         locality = dataclasses.replace(tuning, locality_weight=0.1)
         w_plus = dataclasses.replace(w, num_steps=500)
         return cls(w, w_plus, encoder or REFINED, tuning, locality)
@@ -152,6 +153,14 @@ def _with_alpha(alpha: float) -> Callable[[Schedule], PivotalTunerConfig]:
     return lambda schedule: dataclasses.replace(schedule.locality, locality_alpha=float(alpha))
 
 
+def _pipeline(name: str, pipe: PTIPipeline, schedule: Schedule) -> Method:
+    return Method(name, pipe.projector, pipe.tuner)
+
+
+def _official(name: str, pipe: PTIPipeline, schedule: Schedule) -> Method:
+    return Method(name, OfficialProjector(), OfficialTuner())
+
+
 METHODS: dict[str, Maker] = {
     "sg2": _maker(_w),
     "sg2_wplus": _maker(_w_plus),
@@ -168,6 +177,9 @@ METHODS: dict[str, Maker] = {
     # Fig. 15 and 17
     "pti_local": _maker(_w, lambda schedule: schedule.locality),
     **{f"pti_alpha{alpha}": _maker(_w, _with_alpha(alpha)) for alpha in ALPHAS},
+    # Whatever the schedule: the pipeline's own parts, where the face counts more, and the official code's arithmetic.
+    "pipeline": _pipeline,
+    "official": _official,
 }
 """Makers of the methods, by name. Add a maker to use your own method by name."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pti_hub.errors import InputError
+from pti_hub.evaluation.ganinverter import PUBLISHED
 from pti_hub.evaluation.measure import PICTURES
 from pti_hub.evaluation.methods import ALPHAS
 from pti_hub.evaluation.results import Results
@@ -26,29 +27,33 @@ class Measure:
         keys: Keys of a result's numbers; the measure is their mean.
         better: 1 if higher is better, -1 if lower is better, 0 if neither.
         paper: The paper's numbers, by method.
+        digits: Digits after the point.
     """
 
     label: str
     keys: Sequence[str]
     better: int = 0
     paper: Mapping[str, float] = field(default_factory=dict)
+    digits: int = 3
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A table or figure of the paper.
+    """A table or figure of the paper, or another benchmark.
 
     Attributes:
         title: Title of the table or figure.
         groups: Groups of numbers to measure; see `METRICS`.
         measures: Lines of the table; empty if only pictures are shown.
         methods: Methods that are compared by default.
+        published: Others' results on other photographs, by method: one number per measure, `None` where there is none.
     """
 
     title: str
     groups: Sequence[str]
     measures: Sequence[Measure] = ()
     methods: Sequence[str] = ("sg2", "sg2_wplus", "pti")
+    published: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
 
 def _paper(pti: float, e4e: float, sg2: float, sg2_wplus: float) -> dict[str, float]:
@@ -103,6 +108,13 @@ _SAMPLES = [
     Measure("KID of random samples, before", ["kid_before"], -1),
     Measure("KID of random samples, after", ["kid_after"], -1),
 ]
+_GANINVERTER = [
+    Measure("LPIPS (GANInverter)", ["ganinverter_lpips_alex"], -1, digits=4),
+    Measure("MSE (GANInverter)", ["ganinverter_mse"], -1, digits=4),
+    Measure("10 log₁₀(2 / MSE) (GANInverter)", ["ganinverter_psnr"], 1, digits=2),
+    Measure("seconds", ["seconds"], -1, digits=2),
+    Measure("LPIPS of VGG (GANInverter)", ["ganinverter_lpips_vgg"], -1, digits=4),
+]
 _PIVOTS = ("pti", "pti_wplus", "pti_mean", "pti_mean_moving", "pti_random", "pti_random_moving")
 
 EXHIBITS: dict[str, Exhibit] = {
@@ -118,8 +130,14 @@ EXHIBITS: dict[str, Exhibit] = {
     ),
     "figure21": Exhibit("Figure 21, uncurated edits", (PICTURES,)),
     "samples": Exhibit("Random samples before and after tuning", ("fid",), _SAMPLES, ("pti",)),
+    "ganinverter": Exhibit(
+        "GANInverter's benchmark, 256²", ("ganinverter",), _GANINVERTER, ("sg2", "pti", "pipeline"), PUBLISHED
+    ),
 }
 """Tables and figures, by the names that `examples/evaluate.py` accepts."""
+
+PROTOCOLS = {"paper": "table1,table2", "ganinverter": "ganinverter"}
+"""Tables of each benchmark, by its name."""
 
 
 def exhibits(names: Sequence[str]) -> dict[str, Exhibit]:
@@ -146,11 +164,13 @@ class Cell:
     high: float
     count: int
     paper: float | None = None
+    digits: int = 3
 
     def __str__(self) -> str:
         if not self.count:
             return "–"
-        text = f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        mean, low, high = (f"{value:.{self.digits}f}" for value in (self.mean, self.low, self.high))
+        text = f"{mean} [{low}, {high}]"
         return text + (f" (paper {self.paper:g})" if self.paper is not None else "")
 
 
@@ -172,11 +192,14 @@ class Table:
         self.measures = [measure for measure in self.exhibit.measures if measure.keys[0] in measured_keys]
         self.cells = {
             (measure.label, method): cell(
-                list(values_of(self.rows[method], measure).values()), measure.paper.get(method)
+                list(values_of(self.rows[method], measure).values()), measure.paper.get(method), digits=measure.digits
             )
             for measure in self.measures
             for method in self.methods
         }
+        labels = [measure.label for measure in self.exhibit.measures]
+        published = self.exhibit.published.items()
+        self.published = {name: dict(zip(labels, row, strict=False)) for name, row in published}
 
     def best(self, measure: Measure) -> str | None:
         """The best method in a measure, over the photographs that all methods share; `None` if there is none.
@@ -190,6 +213,17 @@ class Table:
         if not measure.better or not common:
             return None
         return max(by_method, key=lambda method: sum(by_method[method][image] for image in common) * measure.better)
+
+    @property
+    def published_labels(self) -> list[str]:
+        """Labels of the measures for which others' results are known."""
+        return [m.label for m in self.measures if any(row.get(m.label) is not None for row in self.published.values())]
+
+    @property
+    def published_rows(self) -> list[tuple[str, list[str]]]:
+        """Others' results: the name of each method, and its numbers as text."""
+        numbers = {name: [row[label] for label in self.published_labels] for name, row in self.published.items()}
+        return [(name, ["–" if x is None else f"{x:g}" for x in row]) for name, row in numbers.items()]
 
     @property
     def note(self) -> str:
@@ -213,7 +247,12 @@ class Table:
                 mean, space, rest = str(self.cells[measure.label, method]).partition(" ")
                 cells.append((f"**{mean}**" if method == best else mean) + space + rest)
             lines.append(f"| {measure.label} | " + " | ".join(cells) + " |")
-        return "\n".join(lines) + f"\n\n{self.note}\n"
+        lines += ["", self.note]
+        if self.published:
+            lines += ["", "| published | " + " | ".join(self.published_labels) + " |"]
+            lines.append("|---" * (len(self.published_labels) + 1) + "|")
+            lines += [f"| {name} | " + " | ".join(row) + " |" for name, row in self.published_rows]
+        return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
         """A CSV table with one line per measure and method."""
@@ -221,6 +260,9 @@ class Table:
         for (label, method), c in self.cells.items():
             paper = "" if c.paper is None else f"{c.paper:g}"
             lines.append(f'"{label}",{method},{c.mean:.6g},{c.low:.6g},{c.high:.6g},{c.count},{paper}')
+        for name, row in self.published.items():
+            known = {label: row[label] for label in self.published_labels if row.get(label) is not None}
+            lines += [f'"{label}","{name}",,,,,{value:g}' for label, value in known.items()]
         return "\n".join(lines) + "\n"
 
     def to_latex(self) -> str:
@@ -232,11 +274,18 @@ class Table:
             best, cells = self.best(measure), [_latex(measure.label)]
             for method in self.methods:
                 c = self.cells[measure.label, method]
-                mean = f"{c.mean:.3f}" if c.count else "--"
+                mean = f"{c.mean:.{c.digits}f}" if c.count else "--"
                 paper = f" ({c.paper:g})" if c.paper is not None else ""
                 cells.append((rf"\textbf{{{mean}}}" if method == best else mean) + paper)
             lines.append(" & ".join(cells) + r" \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        if self.published:
+            labels = [_latex(label) for label in self.published_labels]
+            lines += ["", rf"\begin{{tabular}}{{l{'r' * len(labels)}}}", r"\toprule"]
+            lines += [" & ".join(["Published", *labels]) + r" \\", r"\midrule"]
+            lines += [" & ".join([_latex(name), *row]).replace("–", "--") + r" \\" for name, row in self.published_rows]
+            lines += [r"\bottomrule", r"\end{tabular}"]
+        return "\n".join(lines) + "\n"
 
     def save(self, folder: Path) -> None:
         """Write NAME.md, NAME.csv and NAME.tex.
@@ -261,18 +310,19 @@ def values_of(rows: Sequence[Mapping[str, Any]], measure: Measure) -> dict[str, 
     return by_photograph
 
 
-def cell(values: Sequence[float], paper: float | None = None, draws: int = 2000) -> Cell:
+def cell(values: Sequence[float], paper: float | None = None, draws: int = 2000, digits: int = 3) -> Cell:
     """The mean of values with a 95 % bootstrap interval."""
     if not values:
-        return Cell(math.nan, math.nan, math.nan, 0, paper)
+        return Cell(math.nan, math.nan, math.nan, 0, paper, digits)
     samples = np.random.default_rng(0).choice(np.array(values), (draws, len(values))).mean(1)
     low, high = np.quantile(samples, [0.025, 0.975])
-    return Cell(float(np.mean(values)), float(low), float(high), len(values), paper)
+    return Cell(float(np.mean(values)), float(low), float(high), len(values), paper, digits)
 
 
 def _latex(text: str) -> str:
     if text.startswith("‖"):
         return r"$\|w_p - \bar w\|$"
-    for character, command in {"_": r"\_", "²": "$^2$", "−": "--", "°": r"$^\circ$", "α": r"$\alpha$"}.items():
+    commands = {"_": r"\_", "²": "$^2$", "₁₀": "$_{10}$", "−": "--", "°": r"$^\circ$", "α": r"$\alpha$"}
+    for character, command in commands.items():
         text = text.replace(character, command)
     return text.replace("±", r"$\pm$")

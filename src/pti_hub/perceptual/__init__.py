@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pti_hub.perceptual.lpips import LPIPS, TargetFeatures
+from pti_hub.perceptual.lpips import LPIPS, TargetFeatures, lpips_reference
 
-__all__ = ["LPIPS", "TargetFeatures"]
+__all__ = ["LPIPS", "TargetFeatures", "lpips_reference"]

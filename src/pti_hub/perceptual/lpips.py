@@ -6,6 +6,7 @@ fixed target and hundreds of forward and backward passes over the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -285,6 +286,20 @@ class LPIPS(Network, tags=["lpips", "perceptual-metric"]):
             if index == taps[-1]:
                 break
         return activations
+
+
+def lpips_reference(network: LPIPS, image: Tensor) -> Tensor:
+    """The slow form of `LPIPS.forward`, by autograd: features `[B, D]` whose squared distance is LPIPS.
+
+    Args:
+        network: The network.
+        image: [B, 3, H, W] in [-1, 1].
+    """
+    layers = []
+    for x, weight in zip(network._activations(image), network.linear, strict=True):
+        unit = x / (x.square().sum(1, keepdim=True).sqrt() + NORM_EPSILON)
+        layers.append((unit * weight.view(-1, 1, 1).sqrt()).flatten(1) / math.sqrt(x.shape[2] * x.shape[3]))
+    return torch.cat(layers, 1)
 
 
 def _convert_lpips_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
