@@ -60,9 +60,7 @@ def main(
     context: typer.Context,
     data: Annotated[str, typer.Option(help="A folder of photographs, or a data set on the Hub.")] = CELEBA_HQ,
     protocol: Annotated[str, typer.Option(help=f"Benchmark whose tables are shown: {', '.join(PROTOCOLS)}.")] = "paper",
-    show: Annotated[
-        str | None, typer.Option(help=f"Tables and figures, by default the protocol's: {', '.join(EXHIBITS)}.")
-    ] = None,
+    show: Annotated[str | None, typer.Option(help=f"Instead, tables and figures: {', '.join(EXHIBITS)}.")] = None,
     methods: Annotated[
         str | None, typer.Option(help=f"Methods, by default those of the tables and figures: {', '.join(METHODS)}.")
     ] = None,
@@ -89,12 +87,10 @@ def main(
     align: Annotated[bool, typer.Option(help="Align faces as in FFHQ, unless they are aligned already.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of projection and tuning.")] = 0,
 ) -> None:
-    """Measure methods on photographs and write the paper's tables and figures."""
+    """Measure methods on photographs and write the tables and figures of the paper, or of another benchmark."""
     if context.invoked_subcommand is not None:
         return
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol={protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    selected, names = exhibits(split_names(PROTOCOLS[protocol] if show is None else show)), split_names(methods)
+    selected, names = exhibits(split_names(tables_of(protocol) if show is None else show)), split_names(methods)
     # 1. Choose the methods, and the groups of numbers for each method.
     groups_of: dict[str, dict[str, None]] = {}
     for exhibit in selected.values():
@@ -106,6 +102,7 @@ def main(
     schedule = schedule_of(preset, pipe).changed(set_ or [])
     chosen = named_methods(list(groups_of), pipe, schedule)
     # 2. Measure.
+    parts = pipe.projector, pipe.tuner
     network = None if arcface is None else ArcFace.from_pretrained(arcface).to(pipe.device)
     settings = {
         "data": [Path(data).resolve().name] if Path(data).is_dir() else [data, split, column],
@@ -116,10 +113,7 @@ def main(
         "align": align,
         "seed": seed,
         **dataclasses.asdict(schedule),
-        "pipeline": [
-            type(pipe.projector).__name__,
-            *(dataclasses.asdict(x.config) for x in (pipe.projector, pipe.tuner)),
-        ],
+        "pipeline": [type(pipe.projector).__name__, *(dataclasses.asdict(part.config) for part in parts)],
     }
     if isinstance(pipe.encoder, nn.Module):
         settings["model"] = {**pipe.base.to_json(), "encoder": fingerprint(pipe.encoder)}
@@ -159,6 +153,13 @@ def compare(
 def split_names(text: str | None) -> list[str]:
     """Split a list of names at the commas."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def tables_of(protocol: str) -> str:
+    """The names of a benchmark's tables."""
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol={protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol]
 
 
 def schedule_of(preset: str, pipe: PTIPipeline) -> Schedule:

@@ -52,6 +52,8 @@ def test_tuning_stops_at_the_threshold(pipe: PTIPipeline, target: torch.Tensor) 
 
 def test_projection_ends_where_ours_does(pipe: PTIPipeline, target: torch.Tensor) -> None:
     config = dataclasses.replace(PROJECTION, num_steps=60, resolution=32)
+    # The generator stays as it is, whatever its parameters say.
+    pipe.generator.requires_grad_(True)
     slow, fast = (
         projector(config).project(pipe.generator, pipe.perceptual, target)
         for projector in (OfficialProjector, WProjector)
@@ -62,3 +64,4 @@ def test_projection_ends_where_ours_does(pipe: PTIPipeline, target: torch.Tensor
         for w in (pipe.generator.w_avg[None], slow.pivot, fast.pivot)
     )
     assert max(ends) < 0.1 * start
+    assert all(p.grad is None for p in pipe.generator.parameters())

@@ -45,6 +45,8 @@ class OfficialProjector:
     ) -> Projection:
         """The pivot `[1, w_dim]` with its noise maps; arguments as in `Projector.project`."""
         cfg, device = self.config, target.device
+        assert isinstance(generator, nn.Module)
+        generator = copy.deepcopy(generator).requires_grad_(False)
         random = torch.Generator().manual_seed(seed)
         samples = generator.mapping(torch.randn(_STATISTICS, generator.z_dim, generator=random).to(device))
         mean = samples.mean(0, keepdim=True)
