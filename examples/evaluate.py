@@ -8,8 +8,7 @@
 
 The result of each photograph is saved immediately, in OUT/results.jsonl: a run that was killed resumes where it
 stopped, and the files of several runs can be put into one folder. Each table and figure is written as OUT/NAME.md,
-.csv, .tex and .png, and all of them as OUT/report.html. Small pictures, including the photographs, are saved only for
-figure16 and figure21.
+.csv, .tex and .png, and all of them as OUT/report.html. Only figure16 and figure21 save pictures, photographs too.
 """
 
 from __future__ import annotations
@@ -20,17 +19,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from torch import nn
 from tqdm.auto import tqdm
 
-from pti_hub import PivotalTunerConfig, PTIError, PTIPipeline, WProjectorConfig
+from pti_hub import PTIError, PTIPipeline
 from pti_hub.encoders import ArcFace
-from pti_hub.errors import InputError
 from pti_hub.evaluation import (
     EXHIBITS,
     METHODS,
     METRICS,
     PROTOCOLS,
+    SCHEDULES,
     Comparison,
     Measurements,
     Results,
@@ -39,6 +37,7 @@ from pti_hub.evaluation import (
     draw,
     evaluate,
     exhibits,
+    exhibits_of,
     named_methods,
     open_photographs,
     write_report,
@@ -47,10 +46,7 @@ from pti_hub.evaluation.data import CELEBA_HQ
 from pti_hub.faces import embedding
 from pti_hub.optim import process_state
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
-from pti_hub.projectors import EncoderProjectorConfig
 from pti_hub.storage import fingerprint
-
-PRESETS = ("paper", "default", "saved")
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -72,13 +68,13 @@ def main(
     model: Annotated[str, typer.Option("--model", "-m", help="Pipeline: known checkpoint, folder or Hub id.")] = (
         DEFAULT_CHECKPOINT
     ),
-    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(PRESETS)} (the pipeline's).")] = "paper",
+    preset: Annotated[str, typer.Option(help=f"Schedule: {', '.join(SCHEDULES)} (the pipeline's).")] = "paper",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change of the schedule, such as w_plus.num_steps=300; repeatable."),
     ] = None,
     arcface: Annotated[
-        str | None, typer.Option(help="ArcFace for identity: folder from pti-hub convert, or Hub id; dlib by default.")
+        str | None, typer.Option(help="ArcFace for identity: folder or Hub id; dlib by default.")
     ] = None,
     latents: Annotated[int, typer.Option(min=1, help="Number of random latents for figures 15 and 17.")] = 50,
     samples: Annotated[int, typer.Option(min=10, help="Number of random samples for fid.")] = 1000,
@@ -90,7 +86,8 @@ def main(
     """Measure methods on photographs and write the tables and figures of the paper, or of another benchmark."""
     if context.invoked_subcommand is not None:
         return
-    selected, names = exhibits(split_names(tables_of(protocol) if show is None else show)), split_names(methods)
+    selected = exhibits_of(protocol) if show is None else exhibits(split_names(show))
+    names = split_names(methods)
     # 1. Choose the methods, and the groups of numbers for each method.
     groups_of: dict[str, dict[str, None]] = {}
     for exhibit in selected.values():
@@ -99,28 +96,20 @@ def main(
     pipe = PTIPipeline.from_pretrained(model)
     if metrics is None and not pipe.aligns_faces:
         groups_of = {name: {g: None for g in groups if g != "identity"} for name, groups in groups_of.items()}
-    schedule = schedule_of(preset, pipe).changed(set_ or [])
+    schedule = Schedule.named(preset, pipe).changed(set_ or [])
     chosen = named_methods(list(groups_of), pipe, schedule)
     # 2. Measure.
-    parts = pipe.projector, pipe.tuner
     network = None if arcface is None else ArcFace.from_pretrained(arcface).to(pipe.device)
+    measurements = Measurements(pipe, seed, embedding if network is None else network.embedding, latents, samples)
     settings = {
         "data": [Path(data).resolve().name] if Path(data).is_dir() else [data, split, column],
-        "model": pipe.base.to_json(),
         "identity": "dlib" if network is None else f"arcface {fingerprint(network)[:12]}",
-        "latents": latents,
-        "samples": samples,
         "align": align,
-        "seed": seed,
         **dataclasses.asdict(schedule),
-        "pipeline": [type(pipe.projector).__name__, *(dataclasses.asdict(part.config) for part in parts)],
+        **measurements.settings,
     }
-    if isinstance(pipe.encoder, nn.Module):
-        settings["model"] = {**pipe.base.to_json(), "encoder": fingerprint(pipe.encoder)}
     state = process_state()
     results = Results(out, settings, state.process_index if state.num_processes > 1 else None)
-    identity = embedding if network is None else network.embedding
-    measurements = Measurements(pipe, seed, identity, latents, samples)
     photographs = tqdm(open_photographs(data, count, split, column), total=count, desc="photographs")
     evaluate(photographs, [(method, list(groups_of[method.name])) for method in chosen], measurements, results, align)
     # 3. Show.
@@ -153,29 +142,6 @@ def compare(
 def split_names(text: str | None) -> list[str]:
     """Split a list of names at the commas."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def tables_of(protocol: str) -> str:
-    """The names of a benchmark's tables."""
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol={protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[protocol]
-
-
-def schedule_of(preset: str, pipe: PTIPipeline) -> Schedule:
-    """The settings of the methods' parts."""
-    if preset not in PRESETS:
-        raise InputError(f"preset={preset!r}; expected one of {', '.join(PRESETS)}")
-    if preset == "paper":
-        return Schedule()
-    if preset == "default":
-        return Schedule.short()
-    projector, tuning = pipe.projector.config, pipe.tuner.config
-    return Schedule.short(
-        projector if isinstance(projector, WProjectorConfig) else None,
-        tuning if isinstance(tuning, PivotalTunerConfig) else None,
-        projector if isinstance(projector, EncoderProjectorConfig) else None,
-    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import resource
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from pti_hub.errors import InputError, MissingDependencyError
 from pti_hub.evaluation.ganinverter import ganinverter
@@ -28,6 +29,7 @@ from pti_hub.optim import reused_memory
 from pti_hub.perceptual import LPIPS
 from pti_hub.personalization import Personalization, add_deltas
 from pti_hub.pipelines import PTIPipeline
+from pti_hub.storage import fingerprint
 
 METRICS = ("reconstruction", "identity", "edits", "drift", "fid", "ganinverter")
 """Groups of numbers: distance between reconstruction and photograph; identity; identity and pose after edits; change of
@@ -91,6 +93,21 @@ class Measurements:
         self._distance: SampleDistance | None = None
         self._pivots: dict[tuple[Any, ...], tuple[Tensor, np.ndarray]] = {}
         self._target: Tensor | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the numbers depend on, apart from methods and photographs, as values for JSON."""
+        pipe, parts = self.pipe, (self.pipe.projector, self.pipe.tuner)
+        model: dict[str, Any] = pipe.base.to_json()
+        if isinstance(pipe.encoder, nn.Module):
+            model = {**model, "encoder": fingerprint(pipe.encoder)}
+        return {
+            "model": model,
+            "latents": self.latents,
+            "samples": self.samples,
+            "seed": self.seed,
+            "pipeline": [type(pipe.projector).__name__, *(dataclasses.asdict(part.config) for part in parts)],
+        }
 
     def check(self, groups: Collection[str]) -> None:
         """Check, before long work, that these groups can be measured.

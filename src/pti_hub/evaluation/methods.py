@@ -27,6 +27,10 @@ ALPHAS = (2, 8, 16, 30, 60, 120)
 """The values of α in Figure 17."""
 
 
+SCHEDULES = ("paper", "default", "saved")
+"""Names of schedules; see `Schedule.named`."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to invert a photograph.
@@ -63,6 +67,30 @@ class Schedule:
     locality: PivotalTunerConfig = dataclasses.field(
         default_factory=lambda: dataclasses.replace(PivotalTunerConfig.paper(), locality_weight=0.1)
     )
+
+    @classmethod
+    def named(cls, name: str, pipe: PTIPipeline) -> Schedule:
+        """A schedule by name.
+
+        Args:
+            name: `"paper"`; `"default"`, the package's; or `"saved"`, that of the pipeline's parts.
+            pipe: The pipeline.
+
+        Raises:
+            InputError: No schedule has this name.
+        """
+        if name not in SCHEDULES:
+            raise InputError(f"preset={name!r}; expected one of {', '.join(SCHEDULES)}")
+        if name == "paper":
+            return cls()
+        if name == "default":
+            return cls.short()
+        projector, tuning = pipe.projector.config, pipe.tuner.config
+        return cls.short(
+            projector if isinstance(projector, WProjectorConfig) else None,
+            tuning if isinstance(tuning, PivotalTunerConfig) else None,
+            projector if isinstance(projector, EncoderProjectorConfig) else None,
+        )
 
     @classmethod
     def short(

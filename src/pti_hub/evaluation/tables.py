@@ -136,7 +136,7 @@ EXHIBITS: dict[str, Exhibit] = {
 }
 """Tables and figures, by the names that `examples/evaluate.py` accepts."""
 
-PROTOCOLS = {"paper": "table1,table2", "ganinverter": "ganinverter"}
+PROTOCOLS = {"paper": ("table1", "table2"), "ganinverter": ("ganinverter",)}
 """Tables of each benchmark, by its name."""
 
 
@@ -153,6 +153,20 @@ def exhibits(names: Sequence[str]) -> dict[str, Exhibit]:
         problem = f"no table or figure is named {', '.join(unknown)}" if names else "no table or figure was named"
         raise InputError(f"{problem}; there are {', '.join(EXHIBITS)}")
     return {name: EXHIBITS[name] for name in names}
+
+
+def exhibits_of(protocol: str) -> dict[str, Exhibit]:
+    """The tables of a benchmark.
+
+    Args:
+        protocol: A name from `PROTOCOLS`.
+
+    Raises:
+        InputError: No benchmark has this name.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol={protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    return exhibits(PROTOCOLS[protocol])
 
 
 @dataclass(frozen=True)
