@@ -73,9 +73,7 @@ def main(
         list[str] | None,
         typer.Option("--set", help="Change of the schedule, such as w_plus.num_steps=300; repeatable."),
     ] = None,
-    arcface: Annotated[
-        str | None, typer.Option(help="ArcFace for identity: folder or Hub id; dlib by default.")
-    ] = None,
+    arcface: Annotated[str | None, typer.Option(help="ArcFace for identity: folder or Hub id; else dlib.")] = None,
     latents: Annotated[int, typer.Option(min=1, help="Number of random latents for figures 15 and 17.")] = 50,
     samples: Annotated[int, typer.Option(min=10, help="Number of random samples for fid.")] = 1000,
     split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
