@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pti_hub.errors import SaveError
-from pti_hub.storage import PARTIAL, read_json, replaced_file, write_json
+from pti_hub.storage import PARTIAL, check_replaceable, read_json, replaced_file, write_json
 
 
 def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -44,6 +44,11 @@ def test_a_place_that_can_not_be_written(tmp_path: Path, place: str) -> None:
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
     assert not any((tmp_path / "folder").iterdir())
+
+
+def test_a_name_that_is_too_long_for_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match=r"can't write .*File name too long"):
+        check_replaceable(tmp_path / ("a" * 300), "kind.json")
 
 
 FULL_DISK = """

@@ -108,9 +108,16 @@ def check_replaceable(folder: Path, marker: str) -> None:
 
     Raises:
         InputError: There is a file, or a folder with other content, in that place.
+        SaveError: The system can't look there.
     """
-    recover_folder(folder)
-    if folder.exists() and not (folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))):
+    with as_save_error(folder):
+        recover_folder(folder)
+        # Not while another process has moved the folder out of the way, to put a new one there.
+        with in_turn(folder):
+            is_ours = not folder.exists() or (
+                folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))
+            )
+    if not is_ours:
         raise InputError(f"{folder} is there already and holds something else (no {marker}); give another folder")
 
 

@@ -63,7 +63,10 @@ def in_turn(folder: Path) -> Iterator[None]:
     Args:
         folder: The folder that is to be replaced.
     """
-    with _locked(_turn(folder), _PATIENCE):
+    with ExitStack() as stack:
+        # Of a text that can't be a path, and of the root, which has no name.
+        with suppress(OSError, ValueError):
+            stack.enter_context(_locked(_turn(folder.resolve()), _PATIENCE))
         yield
 
 
