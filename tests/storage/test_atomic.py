@@ -47,7 +47,7 @@ def test_a_place_that_can_not_be_written(tmp_path: Path, place: str) -> None:
 
 
 def test_a_name_that_is_too_long_for_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(SaveError, match=r"can't write .*File name too long"):
+    with pytest.raises(SaveError, match=r"can't write .*; make room"):
         check_replaceable(tmp_path / ("a" * 300), "kind.json")
 
 
