@@ -52,7 +52,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for notebook in notebooks_in(Path(config.docs_dir)):
         files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=page_of(notebook)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path[1:]])}
-    command = [sys.executable, "-m", "typer", "pti_hub.cli", "utils", "docs", "--name", "pti-hub"]
+    command = [sys.executable, "-m", "typer", "pti_hub.cli.commands", "utils", "docs", "--name", "pti-hub"]
     text = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     # The list of commands has their first words alone, and the page's contents have all of them.
     text = re.sub(r"\*\*Commands\*\*:.*?(?=\n## )", "", text, count=1, flags=re.DOTALL)

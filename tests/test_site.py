@@ -15,8 +15,11 @@ from types import FunctionType
 
 import pytest
 import torch
+import typer
 from support.browser import browsing, wait_for
 from support.places import ROOT
+
+from pti_hub.cli.commands import app
 
 pytest.importorskip("mkdocs", reason="needs pti-hub[docs]")
 import griffe
@@ -103,6 +106,13 @@ def test_every_public_name_is_in_the_reference(site: Path, package: griffe.Modul
         paths.setdefault(path, {path}).add(f"{room}.{name}")
     missing = [path for path, names in paths.items() if not shown & names]
     assert not missing, f"docs/reference/ lacks {', '.join(missing)}"
+
+
+def test_every_command_is_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "cli.html").read_text(encoding="utf-8")
+    names = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert "learn-edit" in names
+    assert not [name for name in names if f'id="pti-hub-{name}"' not in page]
 
 
 def documented(thing: griffe.Object) -> set[str]:
