@@ -75,7 +75,7 @@ def test_what_python_shows_is_there(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[ProcessPoolExecutor]:
-    """Another process: with all scripts in this one, later tests would compute other last bits."""
+    """Another process, since scripts set environment variables, such as the number of threads of processes to come."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         yield pool
 
