@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +118,21 @@ def test_the_known_checkpoint_is_built_once(real_pipe: PTIPipeline, monkeypatch:
     again = PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu")
     for name, value in real_pipe.generator.state_dict().items():
         assert torch.equal(again.generator.state_dict()[name], value)
+
+
+BUILD = """
+from pti_hub import PTIPipeline
+print(PTIPipeline.from_pretrained("pti-hub/mobilestylegan-ffhq", device="cpu").base.fingerprint)
+"""
+
+
+def test_two_processes_build_the_known_checkpoint_at_once(real_pipe: PTIPipeline, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", BUILD]
+    building = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    told = [process.communicate()[0].strip() for process in building]
+    assert told == 2 * [real_pipe.base.fingerprint]
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_the_command_in_the_error_mends_a_damaged_cache(real_pipe: PTIPipeline) -> None:
