@@ -195,6 +195,7 @@ def test_options_out_of_range(options: dict[str, object], message: str) -> None:
         ({"last_stopband_rel": 1 / 2048}, "and 1 to 4"),
         ({"lrelu_upsampling": 16}, "lrelu_upsampling=16"),
         ({"mapping_layers": 2048}, "mapping_layers=2048, .*layers to 32"),
+        ({"conv_clamp": {}}, "conv_clamp={}; expected a number above zero, or None"),
     ],
 )
 def test_options_of_stylegan3_out_of_range(options: dict[str, object], message: str) -> None:

@@ -152,6 +152,16 @@ def _normalized(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+def check_clamp(clamp: float | None) -> None:
+    """Make sure that a limit of activations is one.
+
+    Raises:
+        InputError: It is neither `None` nor a number above zero.
+    """
+    if clamp is not None and not (isinstance(clamp, (int, float)) and clamp > 0):
+        raise InputError(f"conv_clamp={clamp!r}; expected a number above zero, or None")
+
+
 def inverse_haar_reference(x: Tensor) -> Tensor:
     """The slow form of `inverse_haar`: a transposed convolution with the four Haar wavelets."""
     channels = x.shape[1] // 4

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators.filters import activate, activate_reference, enlarge, resample, resample_reference
-from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
+from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator, check_clamp
 from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
 from pti_hub.storage import Network
 
@@ -311,8 +311,7 @@ class StyleGAN2(StyledGenerator, Network, tags=["stylegan", "gan-inversion"]):
             raise InputError(f"channels={list(channels)}; expected {len(sizes)} numbers from 1 to 2048")
         if architecture not in ("skip", "resnet", "orig"):
             raise InputError(f"architecture={architecture!r}; expected 'skip', 'resnet' or 'orig'")
-        if conv_clamp is not None and not conv_clamp > 0:
-            raise InputError(f"conv_clamp={conv_clamp!r}; expected a number above zero, or None")
+        check_clamp(conv_clamp)
         super().__init__(
             MappingNetwork(
                 z_dim, w_dim, mapping_layers, mapping_lr_multiplier, c_dim, mapping_hidden_dim, mapping_embed_dim

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pti_hub.errors import InputError
 from pti_hub.generators.filters import activate, resample
-from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator
+from pti_hub.generators.layers import EqualLinear, MappingNetwork, StyledGenerator, check_clamp
 from pti_hub.generators.protocol import NoiseMode, StyleLayer, broadcast_ws, chosen_noise, chosen_resolution
 from pti_hub.storage import Network
 
@@ -284,6 +284,7 @@ class StyleGAN3(StyledGenerator, Network, tags=["stylegan", "gan-inversion"]):
         ):
             listed = ", ".join(f"{name}={count}" for name, count in small.items())
             raise InputError(f"{listed}, margin_size={margin_size}; expected 1 to 16 each, margins to 256")
+        check_clamp(conv_clamp)
         super().__init__(MappingNetwork(z_dim, w_dim, mapping_layers, mapping_lr_multiplier, c_dim))
         self.resolution = resolution
         self.num_ws = num_layers + 2
