@@ -145,9 +145,17 @@ def test_processes_that_save_in_the_same_place(
     assert names(tmp_path) == {"ada"}
 
 
+@forks
 def test_a_kill_after_the_last_file_leaves_its_lock(tmp_path: Path) -> None:
     write_text(tmp_path / "notes.txt", "notes")
     (tmp_path / ".0123456789abcdef.lock").touch()
+
+    def wait_in_turn() -> None:
+        with leftovers.in_turn(tmp_path / "ada"):
+            die()
+
+    kill(wait_in_turn)
+    assert len(names(tmp_path)) == 3
     remove_leftovers(tmp_path)
     assert names(tmp_path) == {"notes.txt"}
     remove_leftovers(tmp_path / "nowhere")

@@ -98,7 +98,7 @@ def remove_leftovers(folder: Path) -> None:
         elif (name := _FOLDER.fullmatch(path.name)) is not None:
             stem, target = folder / name[1], folder / name[2]
             # Another program may have names of this form, but not with these digests.
-            if stem not in _stems(target, is_folder=True):
+            if stem not in (*_stems(target, is_folder=True), _turn(target)):
                 continue
         else:
             continue
