@@ -13,13 +13,11 @@ It needs a system with fork.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import random
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -40,8 +38,8 @@ import typer
 from encoder_training import teacher
 from encoder_training.settings import Settings
 from PIL import Image
+from reports import digests, finish, redirect, shares
 from support.networks import tame_stylegan2
-from tqdm import tqdm
 
 from pti_hub import Personalization, PivotalTuner, PivotalTunerConfig, PTIPipeline, WProjector, WProjectorConfig
 from pti_hub.edits import Direction, load_edits, save_edits
@@ -110,8 +108,7 @@ def main(
     print(f"seed {seed}")
     print(f"| {'kind':28} | kills | too late | failed | MB left | MB after a save | seconds |")
     failures = []
-    for number, kind in enumerate(kinds):
-        share = count // len(kinds) + (number < count % len(kinds))
+    for kind, share in shares(count, kinds):
         with TemporaryDirectory() as folder:
             start = time.perf_counter()
             tally = Campaign(kind, Path(folder), random.Random(f"{seed}/{kind.name}")).run(share)
@@ -119,9 +116,7 @@ def main(
         failures += [f"{kind.name}: {failure}" for failure in tally.failures]
         row = f"| {kind.name:28} | {tally.kills:5} | {tally.late:8} | {len(tally.failures):6} "
         print(f"{row}| {tally.left / 1e6:7.1f} | {tally.stray / 1e6:15.1f} | {seconds:7.0f} |", flush=True)
-    print("\n".join([f"{len(failures)} failures", *failures]))
-    if failures:
-        raise typer.Exit(1)
+    finish(failures)
 
 
 class Campaign:
@@ -212,9 +207,7 @@ class Campaign:
 
     def tree(self, folder: Path) -> dict[str, str]:
         """Digests of all files of a folder, by their names."""
-        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        contents = {name: b"" if name in self.kind.timed else path.read_bytes() for name, path in found.items()}
-        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        return digests(folder, self.kind.timed)
 
     def moment(self) -> float | int:
         """A time in seconds, or the number of an operation on files."""
@@ -285,12 +278,8 @@ class Campaign:
                 if seen == last:
                     os.kill(os.getpid(), sends)
 
-        # All processes share the one that tqdm has by default, and a killed one would hold it for good.
-        tqdm.set_lock(threading.RLock())
         # Bars and notes are of no use here.
-        errors, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+        errors = redirect(os.open(os.devnull, os.O_WRONLY))
         try:
             if not self.kind.exchanges:
                 atomic._exchange = lambda a, b: False

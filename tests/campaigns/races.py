@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import sys
-import threading
 import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 import typer
 from kills import TARGET, Campaign, Kind, hidden, make_kinds
-from tqdm import tqdm
+from reports import finish, redirect, shares
 
 from pti_hub import Personalization, PTIError, PTIPipeline
 from pti_hub.storage import atomic
@@ -47,8 +46,7 @@ def main(
     failures = []
     print(f"seed {seed}")
     print(f"| {'kind':28} | races | loads | refused | failed |")
-    for number, kind in enumerate(kinds):
-        share = count // len(kinds) + (number < count % len(kinds))
+    for kind, share in shares(count, kinds):
         with TemporaryDirectory() as folder:
             race = Race(kind, Path(folder), random.Random(f"{seed}/{kind.name}"))
             for _ in range(share):
@@ -57,9 +55,7 @@ def main(
         print(
             f"| {kind.name:28} | {share:5} | {race.loads:5} | {race.refused:7} | {len(race.failures):6} |", flush=True
         )
-    print("\n".join([f"{len(failures)} failures", *failures]))
-    if failures:
-        raise typer.Exit(1)
+    finish(failures)
 
 
 class Race:
@@ -140,10 +136,7 @@ class Race:
         if pid := os.fork():
             return pid
         code = 1
-        tqdm.set_lock(threading.RLock())
-        errors, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+        errors = redirect(os.open(os.devnull, os.O_WRONLY))
         try:
             if not self.kind.exchanges:
                 atomic._exchange = lambda a, b: False

@@ -9,14 +9,12 @@ byte for byte. The script prints a table, and exits with 1 if anything failed. I
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
@@ -30,8 +28,8 @@ import torch
 import typer
 from kills import make_pipeline, photograph
 from PIL import Image, ImageSequence
+from reports import digests, finish, redirect, shares
 from safetensors.torch import load_file
-from tqdm import tqdm
 
 from pti_hub import PTIPipeline
 from pti_hub.cli import commands, main
@@ -60,16 +58,13 @@ def stop(
     print(f"| {'command':20} | stopped | too late | failed | slowest end, seconds |")
     with TemporaryDirectory() as folder:
         start = prepare(Path(folder) / "start")
-        for number, (name, line) in enumerate(COMMANDS.items()):
-            share = count // len(COMMANDS) + (number < count % len(COMMANDS))
+        for (name, line), share in shares(count, list(COMMANDS.items())):
             campaign = Campaign(line.split(), start, random.Random(f"{seed}/{name}"))
             campaign.run(share)
             failures += [f"{name}: {failure}" for failure in campaign.failures]
             row = f"| {name:20} | {campaign.stopped:7} | {campaign.late:8} | {len(campaign.failures):6} |"
             print(f"{row} {campaign.slowest:20.1f} |", flush=True)
-    print("\n".join([f"{len(failures)} failures", *failures]))
-    if failures:
-        raise typer.Exit(1)
+    finish(failures)
 
 
 class Campaign:
@@ -92,7 +87,7 @@ class Campaign:
         self.seconds = time.perf_counter() - began
         if code:
             raise SystemExit(f"{' '.join(arguments)} fails by itself: {shown}")
-        self.expected = contents(self.place)
+        self.expected = digests(self.place)
         shutil.rmtree(self.place)
 
     def run(self, count: int) -> None:
@@ -132,7 +127,7 @@ class Campaign:
             code, shown, _ = self.command(None, 0)
             if code:
                 problems.append(f"done again, exit code {code}: {shown[-300:]!r}")
-            elif differing := sorted(k for k, _ in contents(self.place).items() ^ self.expected.items()):
+            elif differing := sorted(k for k, _ in digests(self.place).items() ^ self.expected.items()):
                 problems.append(f"done again, other files: {', '.join(dict.fromkeys(differing))}")
         return problems
 
@@ -156,11 +151,7 @@ class Campaign:
     def child(self, log: Path, tells: int) -> None:
         """The command, in a process of its own, which ends here."""
         code: object = 0
-        # All processes share the lock that tqdm has by default, and a stopped one would hold it for good.
-        tqdm.set_lock(threading.RLock())
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        redirect(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
         try:
             os.chdir(self.place)
             sys.argv = ["pti-hub", *self.arguments]
@@ -189,12 +180,6 @@ def prepare(folder: Path) -> Path:
     pipe.set_progress_bar_config(disable=True)
     pipe.personalize({"0": photograph(0), "1": photograph(1)}).save_pretrained(folder / "cast")
     return folder
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Digests of all files of a folder, by their names."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def check(path: Path) -> None:

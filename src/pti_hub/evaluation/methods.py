@@ -73,7 +73,8 @@ class Schedule:
         """A schedule by name.
 
         Args:
-            name: `"paper"`; `"default"`, the package's; or `"saved"`, that of the pipeline's parts.
+            name: `"paper"` for the paper's schedule, `"default"` for the package's, or `"saved"` for the schedule that
+                the pipeline's projector and tuner have.
             pipe: The pipeline.
 
         Raises:
