@@ -100,3 +100,26 @@ def test_a_run_folder_knows_the_photograph_beside_its_face(
     pipe(small, run_folder=tmp_path / "run")
     with pytest.raises(InputError, match="holds a run with another photographs"):
         pipe(small.resize((128, 128), Image.Resampling.NEAREST), run_folder=tmp_path / "run")
+
+
+def test_arrays_and_tensors_as_in_diffusers(pipe: PTIPipeline, picture: Image.Image) -> None:
+    out = pipe([picture, picture.rotate(90)], edit="smile")
+    arrays, tensors = out.converted("np"), out.converted("pt")
+    for name in ("images", "reconstruction", "aligned", "projection"):
+        array, tensor = getattr(arrays, name), getattr(tensors, name)
+        assert array.dtype == np.float32
+        assert array.shape == (2, 64, 64, 3)
+        assert torch.equal(tensor, torch.from_numpy(array).permute(0, 3, 1, 2))
+        np.testing.assert_allclose(array * 255, np.stack([np.asarray(p) for p in getattr(out, name)]), atol=1e-4)
+    assert [photograph.shape for photograph in arrays.photographs] == [(128, 128, 3)] * 2
+    assert [photograph.shape for photograph in tensors.photographs] == [(3, 128, 128)] * 2
+    assert out.converted("pil") is out
+
+
+def test_the_kind_of_pictures_is_an_argument(pipe: PTIPipeline, picture: Image.Image) -> None:
+    ada = pipe(picture).personalization
+    again = pipe(ada, output_type="pt")
+    assert again.images.shape == (1, 3, 64, 64)  # type: ignore[attr-defined]
+    assert again.photographs == []
+    with pytest.raises(InputError, match="output_type='latent'; expected one of pil, np, pt"):
+        pipe("not even read.jpg", output_type="latent")  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 from support.file_server import FileServer, published
 
 from pti_hub import WeightsError
+from pti_hub.storage import patience
 
 
 def test_a_download_that_was_cut_short_goes_on(file_server: FileServer) -> None:
@@ -59,3 +60,10 @@ def test_no_server(file_server: FileServer, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match="could not be fetched"):
         file.fetch()
+
+
+def test_a_server_that_sends_next_to_nothing(file_server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.5)
+    file_server.drips = True
+    with pytest.raises(WeightsError, match=r"could not be fetched \(127.0.0.1 sent \d+ bytes in .*\); try again"):
+        published(file_server).fetch()

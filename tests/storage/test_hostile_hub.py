@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from support.hub_server import WRITER, Fault, HubServer
 
 from pti_hub import Personalization, PTIError
+from pti_hub.storage import patience
 
 ALWAYS = 1_000_000
 
@@ -122,4 +124,26 @@ def test_other_bytes_than_announced(hub: HubServer, files: dict[str, bytes], cap
     hub.add("you/ada", files)
     hub.faults.append(Fault("GET .*/resolve/.*safetensors", damage=True))
     assert "is not what the Hub announced" in refusal("you/ada", capfd)
+    assert list(Personalization.from_pretrained("you/ada").pivots) == ["subject"]
+
+
+@pytest.mark.parametrize("where", ["GET /api/models/you/ada", "GET .*/resolve/"])
+def test_a_byte_now_and_then(
+    hub: HubServer,
+    files: dict[str, bytes],
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+    hub.add("you/ada", files)
+    hub.faults.append(Fault(where, times=ALWAYS, drips=True))
+    assert re.search(r"127.0.0.1 sent \d+ bytes in 1 seconds; try again", refusal("you/ada", capfd))
+
+
+def test_slow_but_not_too_slow(hub: HubServer, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.2)
+    monkeypatch.setattr(patience, "SLOWEST", 5)
+    hub.add("you/ada", {**files, "README.md": b"12345678"})
+    hub.faults.append(Fault("GET .*/resolve/.*README.md", times=ALWAYS, drips=True))
     assert list(Personalization.from_pretrained("you/ada").pivots) == ["subject"]

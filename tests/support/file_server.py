@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import BinaryIO
 
 from pti_hub.storage import PublishedFile
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves one file, with ranges, in part, or not at all."""
+    """Serves one file, with ranges, in part, drop by drop, or not at all."""
 
     content = b""
     cut: int | None = None
     status: int | None = None
+    drips = False
     asked: list[str | None]
 
     @property
@@ -43,10 +47,22 @@ class Handler(BaseHTTPRequestHandler):
             size = len(self.server.content)
             self.send_header("Content-Range", f"bytes {first}-{size - 1}/{size}")
         self.end_headers()
+        if self.server.drips:
+            drip(self.wfile, body)
+            return
         self.wfile.write(body if self.server.cut is None else body[: self.server.cut])
 
     def log_message(self, *_: object) -> None:
         """Silence."""
+
+
+def drip(file: BinaryIO, data: bytes) -> None:
+    """Send a byte every tenth of a second, until nobody listens any more."""
+    with suppress(OSError):
+        for byte in data:
+            file.write(bytes([byte]))
+            # Tests replace `time.sleep`.
+            threading.Event().wait(0.1)
 
 
 def published(server: FileServer) -> PublishedFile:

@@ -18,6 +18,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from support.file_server import drip
+
 WRITER, READER, STRANGER = "hf_writer", "hf_reader", "hf_stranger"
 """Tokens: `me`'s with and without write access, and somebody else's."""
 
@@ -65,6 +67,8 @@ class Fault:
     """Hang up after so many bytes of what is sent or received."""
     damage: bool = False
     """Send another last byte than there is."""
+    drips: bool = False
+    """Send a byte every tenth of a second."""
     kill: bool = False
     """Then the server is gone, with all its connections, until it is started again."""
 
@@ -136,13 +140,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self) -> None:
         parts = urlsplit(self.path)
         path, self.query = unquote(parts.path), parse_qs(parts.query)
-        line, self.cut, self.damage = f"{self.command} {path}", None, False
+        line, self.cut, self.damage, self.drips = f"{self.command} {path}", None, False, False
         self.server.requests.append(line + (f" {self.headers['Range']}" if "Range" in self.headers else ""))
         for fault in self.server.faults:
             if fault.times > 0 and re.search(fault.pattern, line):
                 fault.times -= 1
                 if fault.damage:
                     self.damage = True
+                    break
+                if fault.drips:
+                    self.drips = True
                     break
                 if fault.cut is not None and self.command == "GET":
                     self.cut = fault.cut
@@ -189,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             if self.damage:
                 data = data[:-1] + bytes([data[-1] ^ 1])
-            self.wfile.write(data[: self.cut])
+            self.wfile.write(data[: self.cut]) if not self.drips else drip(self.wfile, data)
         if self.cut is not None:
             self.wfile.flush()
             self.close_connection = True

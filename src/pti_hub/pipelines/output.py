@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
+import torch
 from PIL import Image
 
 from pti_hub.edits import AppliedEdit
 from pti_hub.errors import InputError
+from pti_hub.images import load_image, to_tensor
 from pti_hub.personalization import Personalization
+
+OutputType = Literal["pil", "np", "pt"]
+"""Kinds of pictures: PIL's, NumPy's arrays, PyTorch's tensors."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,8 @@ class PTIOutput:
         image: Image.Image,
         reconstruction: Image.Image,
         edits: list[AppliedEdit],
-        metrics: dict[str, float],
         personalization: Personalization,
+        name: str,
     ) -> None:
         """Add what every face and identity has.
 
@@ -54,14 +62,34 @@ class PTIOutput:
             image: The edited face.
             reconstruction: The face without an edit.
             edits: The edits, with the strengths that were found.
-            metrics: Of the reconstruction, see `metrics`.
             personalization: What was learned.
+            name: Whose face of these it is.
         """
         self.images.append(image)
         self.reconstruction.append(reconstruction)
         self.edits.append(edits)
-        self.metrics.append(metrics)
+        self.metrics.append(personalization.metrics.get(name, {}))
         self.personalizations.append(personalization)
+
+    def converted(self, output_type: OutputType) -> PTIOutput:
+        """The same output with other kinds of pictures.
+
+        Args:
+            output_type: `"pil"` leaves all as it is. With `"np"`, `images`, `reconstruction`, `aligned` and
+                `projection` are one float32 array [N, H, W, 3] in [0, 1] each, with `"pt"` one tensor [N, 3, H, W] in
+                [0, 1] on the CPU. Photographs have sizes of their own, so `photographs` is a list, of [H, W, 3] or
+                [3, H, W], in sRGB, without transparency.
+
+        Raises:
+            InputError: No such type.
+        """
+        check_output_type(output_type)
+        if output_type == "pil":
+            return self
+        faces = {name: getattr(self, name) for name in ("images", "reconstruction", "aligned", "projection")}
+        converted: dict[str, Any] = {name: _stacked(pictures, output_type) for name, pictures in faces.items()}
+        photographs = [_stacked([load_image(photograph)], output_type)[0] for photograph in self.photographs]
+        return dataclasses.replace(self, photographs=photographs, **converted)
 
     @property
     def personalization(self) -> Personalization:
@@ -73,3 +101,21 @@ class PTIOutput:
         if len({id(p) for p in self.personalizations}) != 1:
             raise InputError(f"the call had {len(self.personalizations)} faces; use personalizations[i]")
         return self.personalizations[0]
+
+
+def check_output_type(output_type: str) -> None:
+    """Make sure that there is such a kind of pictures.
+
+    Raises:
+        InputError: There is not.
+    """
+    if output_type not in get_args(OutputType):
+        raise InputError(f"output_type={output_type!r}; expected one of {', '.join(get_args(OutputType))}")
+
+
+def _stacked(pictures: Sequence[Image.Image], output_type: OutputType) -> Any:
+    """Pictures of one size as one array [N, H, W, 3] or tensor [N, 3, H, W] in [0, 1]; none stay an empty list."""
+    if not pictures:
+        return []
+    tensor = torch.cat([to_tensor(picture) for picture in pictures]) / 2 + 0.5
+    return tensor if output_type == "pt" else tensor.permute(0, 2, 3, 1).contiguous().numpy()

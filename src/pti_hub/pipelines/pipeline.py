@@ -24,7 +24,7 @@ from pti_hub.pipelines.dragging import DragOptions, DragOutput, Move, drag_ident
 from pti_hub.pipelines.inputs import Target, name_photographs, read_face, read_target
 from pti_hub.pipelines.inversion import personalize, project
 from pti_hub.pipelines.loading import LoadOptions, complete_generator, load_pipeline
-from pti_hub.pipelines.output import PTIOutput
+from pti_hub.pipelines.output import OutputType, PTIOutput, check_output_type
 from pti_hub.pipelines.portraits import Portrait, put_back, render_identities, walk
 from pti_hub.pipelines.progress import Progress, StepEndCallback
 from pti_hub.pipelines.saving import PIPELINE_FOLDER, make_card, save_components, write_components
@@ -59,6 +59,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
         seed: int = 0,
         run_folder: str | Path | None = None,
         callback_on_step_end: StepEndCallback | None = None,
+        output_type: OutputType = "pil",
     ) -> PTIOutput:
         """Edit photographs: align, project, tune, edit; or edit identities that were tuned before.
 
@@ -71,15 +72,15 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 A dict gives each face its own edits: `{0: "smile", 2: ["age=-1", "pose=5deg"]}`, by the number of the
                 face in each photograph; of identities, by name or by place in the call.
             photograph: For identities, the photograph that they were tuned on: the edits are put into it.
-            align: `True` brings faces to FFHQ's alignment, `False` takes square pictures as they are, `"auto"` aligns
-                photographs that are not aligned yet.
+            align: `True` aligns faces as in FFHQ, `False` takes square pictures as they are, `"auto"` aligns if needed.
             face: Which faces, where there are several: a number, counted from 0 from left to right, a list of numbers,
                 or `"all"`; by default those that `edit` has numbers for.
             seed: Seed of everything random.
-            run_folder: Folder in which the work's state is kept, so that the same call resumes it after a kill and
-                gives the same bits. Several photographs, and faces that were chosen, have numbered folders inside it.
+            run_folder: Folder for the work's state: after a kill, the same call resumes it and gives the same bits.
+                Several photographs, and faces that were chosen, have numbered folders inside it.
             callback_on_step_end: Called with the number of the step and `{"stage": …, "lpips": …, "picture": …}`; see
                 `StepEndCallback`. On an accelerator that costs a synchronisation per step. An exception ends the work.
+            output_type: `"pil"`, or `"np"` or `"pt"` for arrays or tensors as in diffusers; see `PTIOutput.converted`.
 
         Returns:
             Whole photographs, in order, and pictures, metrics and personalisations, one per face or identity.
@@ -88,6 +89,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             InputError: A photograph can't be read (`ImageError`), holds no or several faces (`FaceError`), or an edit
                 is unknown, or for a face that is not there.
         """
+        check_output_type(output_type)
         items = image if isinstance(image, (list, tuple)) else [cast("ImageOrIdentity", image)]
         # 1. Who: photographs with their faces x [1, 3, R, R], or known identities; and the edits of each.
         scenes = read_scenes(self, items, edit, photograph, align, face)
@@ -104,15 +106,14 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
                 # 3. Edit: G(w_p + a·d; θ*).
                 portrait = Portrait(self, learned, subject.name)
                 edited, applied = portrait.edited(subject.edits)
-                metrics = learned.metrics.get(subject.name, {})
-                output.add(edited, portrait.reconstruction, applied, metrics, learned)
+                output.add(edited, portrait.reconstruction, applied, learned, subject.name)
                 if scene.photograph is not None:
                     faces.append((portrait, edited))
                     output.projection.append(portrait.projection)
             # 4. Home: the whole photograph, changed only where the edits changed its faces.
             if scene.photograph is not None:
                 output.photographs.append(put_back(scene.photograph, faces))
-        return output
+        return output.converted(output_type)
 
     def invert(
         self,
@@ -258,7 +259,7 @@ class PTIPipeline(Components, ModelHubMixin, library_name="pti-hub", pipeline_ta
             WeightsError: No LPIPS network is given, and the package that holds the published ones is not installed.
             InputError: No such device.
         """
-        parts |= {"aligns_faces": aligns_faces}
+        parts["aligns_faces"] = aligns_faces
         return complete_generator(cls, generator, perceptual, projector_perceptual, device, parts)
 
     @classmethod

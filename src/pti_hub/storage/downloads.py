@@ -16,6 +16,7 @@ from pti_hub.errors import WeightsError, one_line
 from pti_hub.logging import get_logger
 from pti_hub.storage.atomic import as_save_error
 from pti_hub.storage.fingerprints import file_digest
+from pti_hub.storage.patience import limited_patience
 
 logger = get_logger(__name__)
 
@@ -86,7 +87,7 @@ class PublishedFile:
     def _complete(self, partial: Path, again: bool = True) -> None:
         """Download what is missing."""
         try:
-            with partial.open("ab") as file:
+            with limited_patience(), partial.open("ab") as file:
                 if self.size is not None and file.tell() > self.size:
                     file.truncate(0)
                 name = self.url.rsplit("/", 1)[-1]

@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
 from pti_hub.errors import InputError, PTIError, SaveError, WeightsError, one_line
 from pti_hub.storage.fingerprints import file_digest
 from pti_hub.storage.leftovers import recover_folder
+from pti_hub.storage.patience import limited_patience
 
 VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """Other precisions that weights are published in, by the name that files carry: `model.fp16.safetensors`."""
@@ -92,7 +93,7 @@ def fetch_repository(name: str | Path, *, variant: str | None = None, **download
     if unknown := sorted(download.keys() - DownloadOptions.__annotations__.keys()):
         # As Python says it; among the client's errors it would look like one of the Hub's.
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
-    with explained_hub_errors(str(name), WeightsError):
+    with explained_hub_errors(str(name), WeightsError), limited_patience():
         folder = Path(snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=ignore, **download))
     _check_digests(folder)
     return folder
