@@ -2,21 +2,29 @@
 
     python tests/campaigns/stops.py --count 300 --seed 0
 
-A stopped command must end with exit code 130 or 143, with `stopped` as its last line and without a traceback; all files
-that it leaves must be whole, and none hidden. Done again, it must leave the files of a command that nobody stopped,
-byte for byte. The script prints a table, and exits with 1 if anything failed. It needs a system with fork.
+A stopped command must end with exit code 130 or 143, with `stopped` as its last line and without a traceback; it must
+leave the terminal as it found it, whole files, and none hidden. Done again, it must leave the files of a command that
+nobody stopped, byte for byte. The script prints a table, and exits with 1 if anything failed. It needs a system with
+fork and pseudo-terminals.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import random
+import re
 import shutil
 import signal
+import struct
 import sys
+import termios
+import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -44,6 +52,7 @@ COMMANDS = {
 }
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 LIMIT = 10.0  # seconds from the signal to the end of the process
+HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"  # what hides a terminal's cursor, and shows it again
 
 
 def stop(
@@ -65,6 +74,35 @@ def stop(
             row = f"| {name:20} | {campaign.stopped:7} | {campaign.late:8} | {len(campaign.failures):6} |"
             print(f"{row} {campaign.slowest:20.1f} |", flush=True)
     finish(failures)
+
+
+class Terminal:
+    """A terminal of 24 lines, whose `settings` are known from before and after."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.settings = [termios.tcgetattr(self.theirs)]
+        self.heard: list[bytes] = []
+        self.thread = threading.Thread(target=self._listen)
+
+    def listen(self) -> None:
+        """Take what is printed, which would wait otherwise."""
+        self.thread.start()
+
+    def _listen(self) -> None:
+        # The system says that nobody is there any more by an error.
+        with suppress(OSError):
+            while part := os.read(self.ours, 4096):
+                self.heard.append(part)
+
+    def close(self) -> str:
+        """What was printed, once nobody prints any more."""
+        self.settings.append(termios.tcgetattr(self.theirs))
+        os.close(self.theirs)
+        self.thread.join()
+        os.close(self.ours)
+        return b"".join(self.heard).decode().replace("\r\n", "\n")
 
 
 class Campaign:
@@ -109,10 +147,14 @@ class Campaign:
             self.late += 1
         elif code == CODES[number]:
             self.stopped += 1
-            if not shown.endswith("stopped\n") or "Traceback" in shown:
+            if not re.search(r"(^|[\r\n])stopped\n$", shown) or "Traceback" in shown:
                 problems.append(f"it said {shown[-300:]!r}")
         else:
             problems.append(f"exit code {code}: {shown[-300:]!r}")
+        if shown.rfind(HIDDEN) > shown.rfind(SHOWN):
+            problems.append("the cursor is still hidden")
+        if self.settings[0] != self.settings[1]:
+            problems.append("the terminal has other settings")
         if took > LIMIT:
             problems.append(f"it went on for {took:.0f} s")
         for path in self.place.rglob("*"):
@@ -133,10 +175,11 @@ class Campaign:
 
     def command(self, number: signal.Signals | None, moment: float) -> tuple[int, str, float]:
         """The command in a child: its exit code, what it printed, and the seconds from the signal to its end."""
-        log, (ready, tells) = self.place.with_name("log.txt"), os.pipe()
+        terminal, (ready, tells) = Terminal(), os.pipe()
         pid = os.fork()
         if pid == 0:
-            self.child(log, tells)
+            self.child(terminal.theirs, tells)
+        terminal.listen()
         os.read(ready, 1)
         if number is not None:
             # Python itself has not started the command in its first milliseconds.
@@ -144,14 +187,17 @@ class Campaign:
             os.kill(pid, number)
         sent = time.perf_counter()
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        took = time.perf_counter() - sent
         os.close(ready)
         os.close(tells)
-        return code, log.read_text(encoding="utf-8"), time.perf_counter() - sent
+        shown = terminal.close()
+        self.settings = terminal.settings
+        return code, shown, took
 
-    def child(self, log: Path, tells: int) -> None:
+    def child(self, terminal: int, tells: int) -> None:
         """The command, in a process of its own, which ends here."""
         code: object = 0
-        redirect(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        redirect(terminal)
         try:
             os.chdir(self.place)
             sys.argv = ["pti-hub", *self.arguments]
