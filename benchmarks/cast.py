@@ -1,147 +1,79 @@
-"""Many identities in one generator (Eq. 3) against one generator per identity, at equally many updates per image.
+"""Many identities in one generator (Eq. 3) against one generator per identity: Tables 1 and 2 for both.
 
-    python benchmarks/cast.py faces
+    python benchmarks/cast.py faces --count 6
 
-Both settings have the default tuner, with the face in each photograph counting most, and stop by its rule. The script
-writes OUT/cast.jsonl, one line per measurement, and OUT/cast.md, a table. The photographs' pivots are saved in
-OUT/pivots. A run that was stopped resumes with the missing measurements.
+Both are learned by the pipeline's own job. The script writes OUT/results.jsonl, the tables, and what was learned,
+OUT/alone and OUT/cast. A run that was stopped resumes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import torch
 import typer
-from torch import Tensor
 
-from pti_hub import PivotalTuner, PivotalTunerConfig, PTIPipeline
-from pti_hub.generators import tuned_synthesis
+from pti_hub import Personalization, PivotalTuner, PTIPipeline
+from pti_hub.evaluation import Measurements, Results, Table, draw
 from pti_hub.images import find_pictures
-from pti_hub.optim import LoopCheckpoint
-from pti_hub.personalization import add_deltas
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
-from pti_hub.pipelines.inputs import Target, read_target
-from pti_hub.storage import append_row, read_rows, tensor_digest
 
-
-class Results:
-    """A file of measurements, one per line, which survives a kill."""
-
-    def __init__(self, out: Path, name: str) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        self.out, self.path = out, out / f"{name}.jsonl"
-        self.rows = read_rows(self.path)
-
-    def once(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """The row of a key; measured and saved if missing."""
-        for row in self.rows:
-            if key.items() <= row.items():
-                return row
-        row = {**key, **measure()}
-        self.rows.append(row)
-        append_row(self.path, row)
-        print(row, flush=True)
-        return row
-
-    def of(self, key: Mapping[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
-        """The rows that match a key, for these pictures."""
-        names = {path.name for path in paths}
-        return [row for row in self.rows if key.items() <= row.items() and row["picture"] in names]
-
-    def table(self, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write and print a table of rows, with three decimals per number."""
-        lines = ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
-        for row in rows:
-            cells = [f"{v:.3f}" if isinstance(v := row[key], float) else str(v) for key in columns]
-            lines.append("| " + " | ".join(cells) + " |")
-        text = "\n".join(lines) + "\n"
-        self.path.with_suffix(".md").write_text(text)
-        print(text)
-
-
-def pictures(folder: Path, count: int) -> list[Path]:
-    """The first pictures of a folder."""
-    paths = find_pictures(folder)[:count]
-    if len(paths) < count:
-        sys.exit(f"error: {len(paths)} pictures in {folder}; expected {count}")
-    return paths
-
-
-def pivot_of(pipe: PTIPipeline, target: Target, out: Path) -> Tensor:
-    """The pivot of a photograph from the default projector, saved for the next run."""
-    checkpoint = LoopCheckpoint(out / "pivots" / f"{tensor_digest(target.x)[:16]}.safetensors")
-    if not (saved := checkpoint.read()):
-        checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-        saved = {"pivot": pipe.projector.project(pipe.generator, pipe.projector_perceptual, target.x).pivot}
-        checkpoint.write(saved)
-    return saved["pivot"].to(pipe.device)
-
-
-def tune(pipe: PTIPipeline, pivots: list[Tensor], targets: list[Target], steps: int) -> list[dict[str, Any]]:
-    """One generator for all; metrics per photograph."""
-    start = time.perf_counter()
-    tuner = PivotalTuner(dataclasses.replace(PivotalTunerConfig(), num_steps=steps))
-    likenesses, xs = [target.likeness for target in targets], [target.x for target in targets]
-    tuning = tuner.tune(pipe.generator, pipe.perceptual, pivots, xs, likenesses=likenesses)
-    seconds = (time.perf_counter() - start) / len(targets)
-    weights, rows = add_deltas(pipe.generator, tuning.deltas), []
-    for pivot, target, metrics in zip(pivots, targets, tuning.metrics, strict=True):
-        assert target.likeness is not None
-        with torch.no_grad():
-            identity = target.likeness.distance(tuned_synthesis(pipe.generator, weights, pivot))
-        updates = tuning.num_steps / len(targets)
-        rows.append({**metrics, "identity": identity, "updates": updates, "seconds": seconds})
-    return rows
+GROUPS = ("reconstruction", "edits", "identity")
 
 
 def cast(
     folder: Annotated[Path, typer.Argument(help="Folder of photographs with one face each.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/cast"),
-    count: Annotated[int, typer.Option(help="Number of photographs to use, in order.")] = 12,
-    steps: Annotated[int, typer.Option(help="Maximum number of updates per image, in both settings.")] = 40,
+    count: Annotated[int, typer.Option(help="Number of photographs to use, in order.", min=2)] = 12,
+    steps: Annotated[int | None, typer.Option(help="Maximum number of updates per image; the pipeline's.")] = None,
 ) -> None:
-    """Compare one generator for many identities with one generator per identity, at equally many updates per image."""
-    results, pipe = Results(out, "cast"), PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
-    paths = pictures(folder, count)
-    targets = [read_target(pipe, path, "auto", None) for path in paths]
-    pivots = [pivot_of(pipe, target, out) for target in targets]
-    shared = {"setting": f"cast of {count}", "steps": steps}
-    if len(results.of(shared, paths)) < count:
-        measured = tune(pipe, pivots, targets, steps)
-        for path, row in zip(paths, measured, strict=True):
-            results.once({**shared, "picture": path.name}, lambda row=row: row)  # type: ignore[misc]
-    for path, pivot, target in zip(paths, pivots, targets, strict=True):
-        key = {"setting": "alone", "steps": steps, "picture": path.name}
-        results.once(key, lambda pivot=pivot, target=target: tune(pipe, [pivot], [target], steps)[0])  # type: ignore[misc]
-    table = []
-    for setting in ("alone", f"cast of {count}"):
-        group = results.of({"setting": setting, "steps": steps}, paths)
-        columns = {
-            key: np.array([row[key] for row in group]) for key in ("lpips_face", "identity", "updates", "seconds")
-        }
-        row = {
-            "setting": setting,
-            "worst": float(columns["lpips_face"].max()),
-            "farthest": float(columns["identity"].max()),
-        }
-        table.append(row | {key: float(values.mean()) for key, values in columns.items()})
-    titles = {
-        "setting": f"at most {steps} updates per image",
-        "lpips_face": "LPIPS of the face",
-        "worst": "worst LPIPS",
-        "identity": "identity",
-        "farthest": "farthest identity",
-        "updates": "updates per image",
-        "seconds": "seconds per image",
-    }
-    results.table(titles, table)
+    """Compare one generator for many identities with one generator per identity."""
+    pipe = PTIPipeline.from_pretrained(DEFAULT_CHECKPOINT)
+    if steps is not None:
+        pipe.tuner = PivotalTuner(dataclasses.replace(pipe.tuner.config, num_steps=steps))
+    paths = {path.stem: path for path in find_pictures(folder)[:count]}
+    measurements = Measurements(pipe)
+    results = Results(out, {"people": list(paths), **measurements.settings})
+    together = f"cast of {len(paths)}"
+    for name, path in paths.items():
+        person = learned(pipe, {name: path}, out / "alone" / name)
+        measure(measurements, results, "alone", name, path, person)
+    everybody = learned(pipe, paths, out / "cast")
+    for name, path in paths.items():
+        measure(measurements, results, together, name, path, everybody)
+    for exhibit in ("table1", "table2"):
+        table = Table(exhibit, results, ["alone", together])
+        table.save(out)
+        draw(exhibit, results, table.methods)
+        print(f"\n{table.exhibit.title}\n\n{table.to_markdown()}")
+    for method in ("alone", together):
+        updates, faces = (np.array([row[key] for row in results.of(method)]) for key in ("steps", "lpips_face"))
+        print(
+            f"{method}: {updates.mean():.0f} updates per image, LPIPS of the faces {faces.mean():.3f} ({faces.max():.3f})"
+        )
+
+
+def learned(pipe: PTIPipeline, people: Mapping[str, Path], folder: Path) -> Personalization:
+    """The personalisation to these people, saved in a folder."""
+    if not (folder / "personalization.json").exists():
+        run_folder = folder.with_name(f"{folder.name}-run")
+        pipe.personalize(people, run_folder=run_folder).save_pretrained(folder)
+    return Personalization.from_pretrained(folder)
+
+
+def measure(
+    measurements: Measurements, results: Results, method: str, name: str, path: Path, person: Personalization
+) -> None:
+    """Measure one of the people of a personalisation, unless that is done."""
+    if not results.missing(path.name, method, GROUPS):
+        return
+    picture = measurements.pipe.prepare(path)
+    values = measurements.of(person.deltas, person.pivots[name][None], picture, GROUPS).values
+    steps = person.settings["steps"] / len(person.pivots)
+    results.add(path.name, method, GROUPS, {**values, "steps": steps, "lpips_face": person.metrics[name]["lpips_face"]})
 
 
 if __name__ == "__main__":

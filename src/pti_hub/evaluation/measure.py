@@ -141,20 +141,9 @@ class Measurements:
             groups: Groups from `METRICS`, and `PICTURES`.
 
         Returns:
-            Always: `seconds` of projection and tuning; `cpu_seconds`, the time of all cores for them, which other work
-            on the machine lengthens less; `steps` of tuning; and `peak_gb`, the peak memory of the process or the GPU.
-
-            `"reconstruction"`: `lpips_alex` and `lpips_vgg` at full size, and with the suffix `_256` at 256²; `mse` of
-            pixel values in [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper reports it; and the
-            pivot's `latent_statistics`.
-
-            `"identity"`: `identity`, the cosine similarity between the embeddings of the reconstructed face and of the
-            photographed face. `"edits"`: this similarity after edits, as `identity_pose+1`, …, `identity_sequential`,
-            `identity_yaw+5`, …; and the turn of the head in degrees, as `yaw+1` and `yaw-1`. Numbers are NaN where no
-            face was found.
-
-            `"drift"`: `drift_lpips` and `drift_mse` between the tuned and the original generator's pictures of random
-            latents (Fig. 15). `"fid"`: see `SampleDistance`. `"ganinverter"`: see `ganinverter`.
+            What `of` measures, and always: `seconds` of projection and tuning; `cpu_seconds`, the time of all cores for
+            them, which other work on the machine lengthens less; `steps` of tuning; and `peak_gb`, the peak memory of
+            the process or the GPU.
 
         Raises:
             InputError: A group is unknown, or the pipeline lacks something that a group needs.
@@ -162,7 +151,7 @@ class Measurements:
         """
         self.check(groups)
         pipe = self.pipe
-        target = to_tensor(photograph, pipe.generator.resolution).to(pipe.device)
+        target = self._target_of(photograph)
         if self._target is None or not torch.equal(self._target, target):
             self._pivots.clear()
             self._target = target
@@ -188,7 +177,40 @@ class Measurements:
         wall, processor = seconds.tolist()
         values = {"seconds": wall, "cpu_seconds": processor, "steps": steps, "peak_gb": _peak(pipe.device)}
         # 3. The numbers.
-        weights = add_deltas(pipe.generator, deltas)
+        measured = self.of(deltas, pivot, photograph, groups)
+        return Measured(values | measured.values, measured.pictures)
+
+    def of(
+        self, deltas: Mapping[str, Tensor], pivot: Tensor, photograph: Image.Image, groups: Collection[str]
+    ) -> Measured:
+        """Measure what was learned from one photograph, by whatever means.
+
+        Args:
+            deltas: θ* − θ by parameter name; empty where nothing was tuned.
+            pivot: w_p `[1, w_dim]` or `[1, num_ws, w_dim]`.
+            photograph: The photograph, aligned as the generator needs it.
+            groups: Groups from `METRICS`, and `PICTURES`.
+
+        Returns:
+            `"reconstruction"`: `lpips_alex` and `lpips_vgg` at full size, and with the suffix `_256` at 256²; `mse` of
+            pixel values in [-1, 1]; `psnr` in dB; `ms_ssim`, which is 1 − MS-SSIM as the paper reports it; and the
+            pivot's `latent_statistics`.
+
+            `"identity"`: `identity`, the cosine similarity between the embeddings of the reconstructed face and of the
+            photographed face. `"edits"`: this similarity after edits, as `identity_pose+1`, …, `identity_sequential`,
+            `identity_yaw+5`, …; and the turn of the head in degrees, as `yaw+1` and `yaw-1`. Numbers are NaN where no
+            face was found.
+
+            `"drift"`: `drift_lpips` and `drift_mse` between the tuned and the original generator's pictures of random
+            latents (Fig. 15). `"fid"`: see `SampleDistance`. `"ganinverter"`: see `ganinverter`.
+
+        Raises:
+            InputError: A group is unknown, or the pipeline lacks something that a group needs.
+            MissingDependencyError: A package is not installed.
+        """
+        self.check(groups)
+        pipe, target, values = self.pipe, self._target_of(photograph), dict[str, float]()
+        pivot, weights = pivot.to(pipe.device), add_deltas(pipe.generator, deltas)
         with torch.no_grad(), reused_memory():
             picture = tuned_synthesis(pipe.generator, weights, pivot)
         if "reconstruction" in groups:
@@ -205,6 +227,9 @@ class Measurements:
         if {"identity", "edits"} & set(groups):
             values |= self._identities(render, photograph, "edits" in groups)
         return Measured(values, render.small() if PICTURES in groups else {})
+
+    def _target_of(self, photograph: Image.Image) -> Tensor:
+        return to_tensor(photograph, self.pipe.generator.resolution).to(self.pipe.device)
 
     def _networks(self) -> list[LPIPS]:
         networks = (self.pipe.projector_perceptual, self.pipe.perceptual)
