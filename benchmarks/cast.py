@@ -51,9 +51,8 @@ def cast(
         print(f"\n{table.exhibit.title}\n\n{table.to_markdown()}")
     for method in ("alone", together):
         updates, faces = (np.array([row[key] for row in results.of(method)]) for key in ("steps", "lpips_face"))
-        print(
-            f"{method}: {updates.mean():.0f} updates per image, LPIPS of the faces {faces.mean():.3f} ({faces.max():.3f})"
-        )
+        of_faces = f"LPIPS of the faces {faces.mean():.3f} ({faces.max():.3f})"
+        print(f"{method}: {updates.mean():.0f} updates per image, {of_faces}")
 
 
 def learned(pipe: PTIPipeline, people: Mapping[str, Path], folder: Path) -> Personalization:

@@ -24,7 +24,7 @@ from pti_hub.images import load_image, save_image
 from pti_hub.pipelines import DEFAULT_CHECKPOINT
 
 TILE = 256  # height and width of a picture on the contact sheet, in pixels
-COLUMNS = 6
+COLUMNS = 5
 
 
 def main(

@@ -14,6 +14,7 @@ small steps are rendered, and the directions recombined until their measured eff
     python examples/shipped_edits/learn_directions.py sheet OUTPUT sheet.png
 
 OUTPUT is the folder of the new catalogue; the package's catalogue is in `src/pti_hub/edits/data/mobilestylegan-ffhq`.
+Directions that go the right way too rarely come into another folder, `examples/weaker_edits`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from pti_hub.optim import reused_memory
 
 PROBES = 20
 CLIP = 1.5  # standard deviations
+LEAST_HITS = 0.95
+WEAKER = Path(__file__).parents[1] / "weaker_edits"
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
 
@@ -82,6 +85,7 @@ def verify(
     face_api: FaceApi,
     count: Annotated[int, typer.Option("--latents", help="Number of new latents to edit.", min=1)] = 20,
     workers: Workers = 2,
+    weaker: Annotated[Path, typer.Option(help="Folder for those that go the right way too rarely.")] = WEAKER,
 ) -> None:
     """Measure the directions on new latents, and write them with the measurements."""
     directions = load_edits(run / "directions")
@@ -98,7 +102,9 @@ def verify(
         metrics["command"] = f"python examples/shipped_edits/learn_directions.py verify RUN OUTPUT --latents {count}"
         print(direction.name, metrics)
         result[direction.name] = dataclasses.replace(direction, metrics=metrics)
-    save_edits(output, result)
+    good = {name: direction for name, direction in result.items() if direction.metrics["hit_rate"] >= LEAST_HITS}
+    save_edits(output, good)
+    save_edits(weaker, {name: direction for name, direction in result.items() if name not in good})
 
 
 @app.command()

@@ -18,7 +18,8 @@ class Recipe(NamedTuple):
         smile: Steps of `smile`, corrected, that are added to each step: without them, faces that smile would do both
             at once.
         measure: What a step is measured by; the attribute of the same name if it is empty.
-        change: By how much one step changes it; if this is 0, the length decides.
+        change: By how much the vector changes it; if this is 0, the length decides.
+        share: Share of the vector's change that is one step, less than 1 where a face would not stay the same person's.
         corrected: Whether the step is recombined by measurement, see `independent`.
     """
 
@@ -29,6 +30,7 @@ class Recipe(NamedTuple):
     smile: float = 0.0
     measure: str = ""
     change: float = 0.0
+    share: float = 1.0
     corrected: bool = True
 
 
@@ -38,15 +40,15 @@ RECIPES = {
     "smile": Recipe(
         1.0, (*EXPRESSIONS, "mouth_width", "mouth_open"), measure="mouth_width", change=0.15, corrected=False
     ),
-    "age": Recipe(1.0, ("grey_hair", "hair_light"), first=3, change=12.0),
+    "age": Recipe(1.0, ("grey_hair", "hair_light"), first=3, change=12.0, share=10 / 12),
     "pose": Recipe(1.0, measure="yaw", change=15.0),
     "pitch": Recipe(1.0, change=10.0),
     "gender": Recipe(0.7, (*BY_EYE, "tint")),
     "eyes_open": Recipe(1.6, ("surprised",)),
     "mouth_open": Recipe(1.5, ("surprised", "sad", "angry", "mouth_width")),
     "angry": Recipe(1.1, ("surprised", "sad", "brows", "mouth_width"), smile=-0.5),
-    "surprised": Recipe(1.6, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width")),
-    "sad": Recipe(1.3, ("angry", "surprised", "brows", "mouth_width"), smile=-0.7),
+    "surprised": Recipe(1.6, ("angry", "sad", "mouth_open", "eyes_open", "mouth_width"), share=0.85),
+    "sad": Recipe(1.3, ("angry", "surprised", "brows", "mouth_width"), smile=-0.7, share=0.7),
     "glasses": Recipe(1.2, last=7),
     "beard": Recipe(2.4),
     "bangs": Recipe(1.2, last=7),

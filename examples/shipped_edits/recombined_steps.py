@@ -61,8 +61,8 @@ def chosen(predicted: Tensor, corrected: Tensor, recipes: Mapping[str, Recipe]) 
 def calibrated(steps: Tensor, base: Tensor, reader: Reader) -> tuple[Tensor, list[float]]:
     """Steps [E, num_ws, w_dim] of the edits in their length, and by how much they change what they are measured by.
 
-    Where the recipe gives the change, the step is as long as the median face that can go so far needs. Elsewhere the
-    recipe gives the length, and the change is what is measured on the median face.
+    Where the recipe gives the change, the vector is as long as the median face that can go so far needs. Elsewhere the
+    recipe gives the length, and the change is what is measured on the median face. A step is a share of that change.
     """
     steps = torch.stack([recipe.step * step for recipe, step in zip(RECIPES.values(), steps, strict=True)])
     read = reader.of_latents(base[None] + LENGTHS[:, None, None, None, None] * steps[:, None, None].transpose(0, 1))
@@ -73,6 +73,6 @@ def calibrated(steps: Tensor, base: Tensor, reader: Reader) -> tuple[Tensor, lis
         if recipe.change:
             needed = [np.interp(recipe.change, np.maximum.accumulate(rise), LENGTHS) for rise in rises.T.numpy()]
             steps[k] *= float(np.median([length for length in needed if length < LENGTHS[-1]]))
-        changes.append(recipe.change or round(float(rises[LENGTHS == 1].median()), 3))
+        changes.append(round(recipe.share * (recipe.change or float(rises[LENGTHS == 1].median())), 3))
         print(name, "changes by", changes[-1], "longest vector", round(steps[k].norm(dim=1).max().item(), 2))
     return steps, changes
