@@ -7,6 +7,7 @@ A run that was stopped resumes with the missing photographs. Pictures are saved 
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -28,6 +29,7 @@ from pti_hub.storage import append_row, read_rows
 COLUMNS = {
     "lpips_projected": "LPIPS, projected",
     "lpips": "LPIPS, tuned",
+    "lpips_face": "LPIPS of the face, tuned",
     "mse_projected": "MSE, projected",
     "mse": "MSE, tuned",
     "identity_projected": "identity, projected",
@@ -92,6 +94,7 @@ def measure(pipe: PTIPipeline, path: Path, edit: str | None, pictures: Path | No
         "picture": path.name,
         "lpips_projected": lpips,
         "lpips": output.metrics[0]["lpips"],
+        "lpips_face": output.metrics[0].get("lpips_face", math.nan),
         "mse_projected": F.mse_loss(before, target).item(),
         "mse": output.metrics[0]["mse"],
         "identity_projected": identity_distance(original, identity(projected)),
