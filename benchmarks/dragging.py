@@ -90,8 +90,8 @@ def of_pair(
         [(tuple(a), tuple(b)) for a, b in zip(handles.tolist(), targets.tolist(), strict=True)],
         pipe.principal_components,
         preconditioner=pipe.encoder.preconditioner,  # type: ignore[union-attr]
-        # Another face may lie farther off than a tuned one may go.
-        config=DragConfig(longest=1.0),
+        # Another face may lie farther off than a tuned one may go. DragGAN, too, ends one pixel of 512² off.
+        config=DragConfig(longest=1.0, arrival=0.5),
     )
     seconds = time.perf_counter() - start
     after = landmarks_of(analyzer, render(pipe, found.direction.apply(ws)))
