@@ -140,19 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self) -> None:
         parts = urlsplit(self.path)
         path, self.query = unquote(parts.path), parse_qs(parts.query)
-        line, self.cut, self.damage, self.drips = f"{self.command} {path}", None, False, False
+        line, self.fault = f"{self.command} {path}", Fault("")
         self.server.requests.append(line + (f" {self.headers['Range']}" if "Range" in self.headers else ""))
         for fault in self.server.faults:
             if fault.times > 0 and re.search(fault.pattern, line):
                 fault.times -= 1
-                if fault.damage:
-                    self.damage = True
-                    break
-                if fault.drips:
-                    self.drips = True
-                    break
-                if fault.cut is not None and self.command == "GET":
-                    self.cut = fault.cut
+                if fault.damage or fault.drips or (fault.cut is not None and self.command == "GET"):
+                    self.fault = fault
                     break
                 if fault.cut is not None:
                     self.rfile.read(min(fault.cut, int(self.headers.get("Content-Length") or 0)))
@@ -194,10 +188,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
-            if self.damage:
+            if self.fault.damage:
                 data = data[:-1] + bytes([data[-1] ^ 1])
-            self.wfile.write(data[: self.cut]) if not self.drips else drip(self.wfile, data)
-        if self.cut is not None:
+            if self.fault.drips:
+                drip(self.wfile, data)
+            else:
+                self.wfile.write(data[: self.fault.cut])
+        if self.fault.cut is not None:
             self.wfile.flush()
             self.close_connection = True
 
